@@ -1,0 +1,41 @@
+"""Keep the files that the answers ask for, under their final names, and write .env."""
+
+import contextlib
+import os
+import secrets
+import shutil
+import sys
+from pathlib import Path
+
+ANSWERS = {"{{cookiecutter.template_engine}}", "{{cookiecutter.interface}}"}
+
+# The answer that keeps it, the file or folder in the template, its name in the project.
+CHOSEN = [
+    ("asgi", "config/asgi.py", "config/asgi.py"),
+    ("jinja2", "config/jinja2.py", "config/jinja2.py"),
+    ("jinja2", "templates_jinja2", "templates"),
+    ("wsgi", "config/wsgi.py", "config/wsgi.py"),
+]
+
+for answer, name, target in CHOSEN:
+    source = Path(name)
+    if not source.exists():
+        sys.exit(f"hooks/post_gen_project.py names {name}, which the template does not have.")
+    if source.is_dir():
+        if answer in ANSWERS:
+            # Laid over the folder, not put in its place: what a team has added there stays.
+            shutil.copytree(source, target, dirs_exist_ok=True)
+        shutil.rmtree(source)
+    elif answer in ANSWERS:
+        source.replace(target)
+    else:
+        source.unlink()
+
+# O_EXCL: an .env that is there already belongs to its developer. 0600: it holds a secret.
+with contextlib.suppress(FileExistsError):
+    descriptor = os.open(".env", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as env:
+        secret = f"\nSECRET_KEY={secrets.token_urlsafe(50)}\n"
+        env.write(
+            Path(".env.example").read_text(encoding="utf-8").replace("\nSECRET_KEY=\n", secret)
+        )
