@@ -1,0 +1,160 @@
+"""Generated projects at work, each in a clean environment: their own checks, their team, the demo."""
+
+import os
+import pty
+import re
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from conftest import Bake, Run, clear, commit, wait_for
+
+# Every answer, and every pair of answers, in four projects instead of eight.
+PAIRS = [
+    {"template_engine": "django", "interface": "wsgi", "server": "granian"},
+    {"template_engine": "django", "interface": "asgi", "server": "gunicorn"},
+    {"template_engine": "jinja2", "interface": "wsgi", "server": "gunicorn"},
+    {"template_engine": "jinja2", "interface": "asgi", "server": "granian"},
+]
+
+
+@pytest.fixture
+def bare(clean_environment: dict[str, str]) -> dict[str, str]:
+    """Environment of a machine that has python3 and make, but no uv."""
+    path = [p for p in clean_environment["PATH"].split(os.pathsep) if not Path(p, "uv").exists()]
+    return clean_environment | {"PATH": os.pathsep.join(path)}
+
+
+@pytest.fixture
+def port() -> str:
+    """A port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return str(free.getsockname()[1])
+
+
+class Terminal:
+    """A command at a terminal of its own, where Ctrl-C means what it means to a person."""
+
+    def __init__(self, *command: str, cwd: Path, env: dict[str, str]) -> None:
+        self.keyboard, screen = pty.openpty()
+        self.log = cwd / "terminal.log"
+        self.process = subprocess.Popen(
+            ["setsid", "--ctty", *command],
+            cwd=cwd,
+            env=env,
+            stdin=screen,
+            stdout=screen,
+            stderr=screen,
+        )
+        os.close(screen)
+        threading.Thread(target=self._copy, daemon=True).start()
+
+    def _copy(self) -> None:
+        with self.log.open("wb", buffering=0) as log:
+            try:
+                while printed := os.read(self.keyboard, 4096):
+                    log.write(printed)
+            except OSError:  # the last process has closed the terminal
+                pass
+
+    def press_control_c(self, *, seconds: float) -> int:
+        """Press it, and return the exit code; fails after `seconds`."""
+        os.write(self.keyboard, b"\x03")
+        return self.process.wait(seconds)
+
+    def close(self) -> None:
+        """End what a failed test has left."""
+        self.process.kill()
+        os.close(self.keyboard)
+
+
+def working_in(*folders: Path) -> list[str]:
+    """Return the command lines of all processes whose working directory lies in one of `folders`."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if any(Path(process.cwd()).is_relative_to(folder) for folder in folders):
+                found.append(" ".join(process.cmdline()) or process.name())
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            pass  # ended since, or somebody else's
+    return found
+
+
+@pytest.mark.parametrize("answers", PAIRS, ids=lambda answers: "-".join(answers.values()))
+def test_every_pair_of_answers_passes_its_own_checks_and_tests(
+    bake: Bake, run: Run, answers: dict
+) -> None:
+    project = bake(**answers)
+    commit(run, project)
+    run("make", "check", cwd=project)
+    run("make", "test", cwd=project)
+    made = run("git", "status", "--porcelain", cwd=project).split()
+    assert made == ["??", "uv.lock"]  # to be committed; all else that tools make is ignored
+
+
+def test_a_second_member_of_the_team_runs_and_tests_a_clone(
+    bake: Bake, run: Run, bare: dict[str, str], port: str, tmp_path: Path
+) -> None:
+    first = bake(fresh=True)
+    commit(run, first)
+    second = tmp_path / "a clone"
+    run("git", "clone", "--quiet", first.as_uri(), second, cwd=tmp_path)
+    assert not (second / ".env").exists()
+
+    terminal = Terminal("make", "run", cwd=second, env=bare | {"PORT": port})
+    try:
+        _, page = wait_for(f"http://127.0.0.1:{port}/", terminal.process, terminal.log, seconds=300)
+        assert b"My Shop" in page
+        terminal.press_control_c(seconds=20)
+    finally:
+        terminal.close()
+    environment = (second / ".env").read_bytes()
+    assert (second / ".env").stat().st_mode & 0o777 == 0o600
+    assert re.search(rb"^SECRET_KEY=[\w-]{40,}$", environment, re.MULTILINE)
+    assert environment != (first / ".env").read_bytes()
+    assert (second / "uv.lock").exists()
+    run("git", "check-ignore", "uv.lock", cwd=second, code=1)
+
+    run("make", "test", cwd=second, env=bare)
+    assert (second / ".env").read_bytes() == environment
+    clear(run, second)
+
+
+def test_the_demo_serves_a_page_soon_and_leaves_nothing_running(
+    repository: Path,
+    run: Run,
+    bare: dict[str, str],
+    port: str,
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
+) -> None:
+    clone = tmp_path / "djfast"
+    run("git", "clone", "--quiet", repository.as_uri(), clone, cwd=tmp_path)
+    # Nothing downloaded or installed before: not even uv.
+    cold = bare | {"UV_CACHE_DIR": str(tmp_path / "cache"), "PIP_NO_CACHE_DIR": "1", "PORT": port}
+    start = time.monotonic()
+    terminal = Terminal("make", "demo", cwd=clone, env=cold)
+    address = f"http://127.0.0.1:{port}/"
+    try:
+        _, page = wait_for(address, terminal.process, terminal.log, seconds=300)
+        seconds = time.monotonic() - start
+        record_property("seconds from a fresh clone to the first page", round(seconds, 1))
+        assert seconds < 90
+        assert b"My Shop" in page
+        assert address in terminal.log.read_text()
+        services = (clone / "build/my-shop/.services").resolve()
+        running = " ".join(working_in(clone, services))
+        assert "postgres" in running
+        assert "valkey" in running
+        assert terminal.press_control_c(seconds=30) == 0
+        assert working_in(clone, services) == []
+        assert "Traceback" not in terminal.log.read_text()
+    finally:
+        terminal.close()
+        clear(run, clone / "build/my-shop")
