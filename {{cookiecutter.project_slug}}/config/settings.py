@@ -52,22 +52,24 @@ def database(url: str) -> dict[str, Any]:
         return {"ENGINE": "django.db.backends.dummy", "OPTIONS": {}}
     try:
         return {"OPTIONS": {}, **dj_database_url.parse(url)}
-    except ValueError as error:
-        example = "postgresql://user:password@host:5432/name"
-        raise ImproperlyConfigured(f"Set DATABASE_URL to a URL like {example}. {error}") from None
+    except ValueError:
+        raise ImproperlyConfigured(
+            "Set DATABASE_URL to a URL like postgresql://user:password@host:5432/name, with what is "
+            "neither letter nor digit in the password as %XX"
+        ) from None
 
 
-def redis_database(url: str, offset: int) -> str:
-    """Give an alias its own database: the URL's own number plus `offset`.
+def redis(name: str, url: str) -> str:
+    """Check the URL in the variable `name`; the result names its database number.
 
     Raises:
         ImproperlyConfigured: it is no Redis URL.
     """
     try:
-        return database_number(url or "redis://127.0.0.1:1/0", offset)
+        return database_number(url, 0)
     except ValueError as error:
         raise ImproperlyConfigured(
-            f"Set REDIS_URL to a URL like redis://host:6379/0. {error}"
+            f"Set {name} to a URL like redis://host:6379/0. {error}"
         ) from None
 
 
@@ -83,8 +85,12 @@ DATABASES = {
     "default": database(required("DATABASE_URL", "postgresql://user:password@host:5432/name"))
 }
 
-redis_url = required("REDIS_URL", "redis://host:6379/0")
-redis_sessions_url = env.str("REDIS_SESSIONS_URL", "")
+redis_url = redis(
+    "REDIS_URL", required("REDIS_URL", "redis://host:6379/0") or "redis://127.0.0.1:1/0"
+)
+redis_sessions_url = redis(
+    "REDIS_SESSIONS_URL", env.str("REDIS_SESSIONS_URL", "") or database_number(redis_url, 1)
+)
 
 SECRET_KEY = env.str("SECRET_KEY", "")
 if not SECRET_KEY:
@@ -156,13 +162,13 @@ CACHES = {
     "default": {
         "BACKEND": "django_redis.cache.RedisCache",
         "KEY_PREFIX": "{{ cookiecutter.project_slug }}-cache",
-        "LOCATION": redis_database(redis_url, 0),
+        "LOCATION": redis_url,
         "OPTIONS": redis_options,
     },
     "sessions": {
         "BACKEND": "django_redis.cache.RedisCache",
         "KEY_PREFIX": "{{ cookiecutter.project_slug }}-sessions",
-        "LOCATION": redis_sessions_url or redis_database(redis_url, 1),
+        "LOCATION": redis_sessions_url,
         "OPTIONS": redis_options,
     },
 }
