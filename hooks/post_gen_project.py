@@ -14,6 +14,7 @@ CHOSEN = [
     ("asgi", "config/asgi.py", "config/asgi.py"),
     ("jinja2", "config/jinja2.py", "config/jinja2.py"),
     ("jinja2", "templates_jinja2", "templates"),
+    ("asgi", "speed/static.py", "speed/static.py"),
     ("wsgi", "config/wsgi.py", "config/wsgi.py"),
 ]
 

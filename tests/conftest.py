@@ -27,6 +27,13 @@ Bake = Callable[..., Path]
 Run = Callable[..., str]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of the default project in one process, so that it is made and served once."""
+    for item in items:
+        if "project" in getattr(item, "fixturenames", []):
+            item.add_marker(pytest.mark.xdist_group("project"))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the figures that tests recorded with `record_property`."""
     figures = {
@@ -185,26 +192,25 @@ class Server:
 def served(project: Path, run: Run, clean_environment: dict[str, str]) -> Iterator[Server]:
     """The production server of `project`, on its development services and a free port."""
     run("make", "build", cwd=project)
-    python = project / ".venv/bin/python"
-    run(python, "-m", "config.services", "start", cwd=project, env={"DEBUG": "1"})
-    services = dict(
-        line.split("=", 1) for line in (project / ".services/env").read_text().splitlines()
-    )
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    env = clean_environment | {
-        "DATABASE_URL": services["DATABASE_URL"],
+    python = project / ".venv/bin/python"
+    with_services = [python, "-m", "config.services", "run", python]
+    env = {
         "DEBUG": "0",
         "LOCAL_HTTP": "1",
         "PORT": str(port),
-        "REDIS_URL": services["REDIS_URL"],
         "SECRET_KEY": secrets.token_urlsafe(50),
     }
-    run(python, "manage.py", "migrate", "--verbosity=0", cwd=project, env=env)
+    run(*with_services, "manage.py", "migrate", "--verbosity=0", cwd=project, env=env)
     log = project.parent / "server.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [python, "-m", "config.server"], cwd=project, env=env, stdout=output, stderr=output
+            [*with_services, "-m", "config.server"],
+            cwd=project,
+            env=clean_environment | env,
+            stdout=output,
+            stderr=output,
         )
     server = Server(f"http://127.0.0.1:{port}", process.pid, project, log)
     try:

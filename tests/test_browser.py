@@ -93,11 +93,12 @@ def home(context: BrowserContext) -> Page:
 
 
 def files(page: Page) -> dict[str, int]:
-    """Return the files that the page uses: address, bytes that came over the network for it."""
-    entries = (
-        "performance.getEntriesByType('resource').map((file) => [file.name, file.transferSize])"
-    )
-    return dict(page.evaluate(entries))
+    """Return the files that the page uses: address, bytes that came over the network for it.
+
+    Without the icon: a browser fetches it when it likes.
+    """
+    entries = "performance.getEntriesByType('resource').filter((file) => !/icon/.test(file.name))"
+    return dict(page.evaluate(f"{entries}.map((file) => [file.name, file.transferSize])"))
 
 
 def background(page: Page) -> list[int]:

@@ -35,19 +35,24 @@ COMMON = {
     "core/migrations": "0001_initial.py __init__.py",
     "speed": "__init__.py defaults.py effects.py redis.py",
     "static": "favicon.svg",
-    "static/css": "base.css home.css panel.css",
+    "static/css": "base.css page.css panel.css",
     "static/js": "theme.js visit.js",
     "templates": "404.html 500.html _defaults.html base.html home.html",
     "tests": "__init__.py conftest.py services.py test_health.py test_pages.py test_server.py test_settings.py",
 }
 # What one answer adds to them; an answer that is not named adds nothing.
 ADDED = {
-    "asgi": {"config": "asgi.py"},
+    "asgi": {"config": "asgi.py", "speed": "static.py"},
     "jinja2": {"config": "jinja2.py"},
     "wsgi": {"config": "wsgi.py"},
 }
 # The only files in which anything depends on an answer.
-RENDERED = {".": "Makefile README.md pyproject.toml", "config": "server.py settings.py"}
+RENDERED = {
+    ".": "Makefile README.md pyproject.toml",
+    "config": "build.py server.py settings.py",
+    "speed": "defaults.py effects.py",
+    "tests": "test_server.py",
+}
 
 REFUSED = [
     ({"project_name": ""}, "project_name is empty"),
@@ -224,15 +229,17 @@ def test_no_project_can_take_the_name_of_anything_it_is_made_of(bake: Bake) -> N
         assert {path.parent.name for path in project.glob("*/__init__.py")} <= taken
 
 
-def test_every_question_has_one_line_and_every_choice_too() -> None:
+def test_every_question_and_every_choice_has_its_line() -> None:
     settings = json.loads((ROOT / "cookiecutter.json").read_text("utf-8"))
     prompts = settings["__prompts__"]
     questions = {name: value for name, value in settings.items() if not name.startswith("_")}
     assert prompts.keys() == questions.keys()
     for name, value in questions.items():
+        lines = prompts[name]
         if isinstance(value, list):
-            assert list(prompts[name]) == ["__prompt__", *value]
-            assert all(prompts[name][choice].startswith(f"{choice}: ") for choice in value)
+            assert list(lines) == ["__prompt__", *value]
+            assert all(lines[choice].startswith(f"{choice}: ") for choice in value)
+            assert all(len(line) <= 72 for line in lines.values())  # in a terminal of 80 columns
 
 
 def test_every_project_gets_a_secret_of_its_own_that_only_its_owner_reads(bake: Bake) -> None:
@@ -257,6 +264,17 @@ def test_generating_again_keeps_what_the_team_made(bake: Bake, tmp_path: Path) -
     bake(output=tmp_path, overwrite=True, template_engine="jinja2")
     assert files(project) == before
     assert {name: (project / name).read_text() for name in mine} == mine
+
+
+def test_a_stale_entry_in_the_table_of_files_stops_the_generation(
+    run: Run, template: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(template.parent, tmp_path / "djfast")
+    (tmp_path / "djfast" / template.name / "config/asgi.py").unlink()
+    generate = [sys.executable, "-m", "cookiecutter", "djfast", "--default-config", "--no-input"]
+    said = run(*generate, cwd=tmp_path, code=1)
+    assert "names config/asgi.py, which the template does not have" in said
+    assert not (tmp_path / "my-shop").exists()
 
 
 def test_the_hooks_need_the_standard_library_only() -> None:

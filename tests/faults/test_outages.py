@@ -20,6 +20,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.cookies import SimpleCookie
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode, urljoin
 
 import psutil
@@ -38,15 +39,17 @@ PASSWORD = "hunter2"  # in an address that cannot be read: must not be printed
 
 Run = Callable[..., str]
 
-PROJECTS = [
-    pytest.param(
-        {"interface": interface, "server": server},
-        id=f"{interface}-{server}",
-        marks=pytest.mark.xdist_group(f"outages-{interface}-{server}"),
-    )
-    for interface in ("wsgi", "asgi")
-    for server in ("granian", "gunicorn")
-][: 1 if "PROJECT" in os.environ else None]
+INTERFACES = ["wsgi", "asgi"]
+SERVERS = ["granian", "gunicorn"]
+PROJECTS = [{"interface": i, "server": s} for i in INTERFACES for s in SERVERS]
+if "PROJECT" in os.environ:
+    PROJECTS = [{"path": os.environ["PROJECT"]}]
+
+
+def case(answers: dict[str, str]) -> Any:
+    """Return a parameter whose tests stay on one process of pytest-xdist: they share servers."""
+    name = "-".join(answers.values())
+    return pytest.param(answers, id=name, marks=pytest.mark.xdist_group(f"outages-{name}"))
 
 
 @dataclass(frozen=True)
@@ -253,7 +256,7 @@ def frozen(*processes: psutil.Process) -> Iterator[None]:
             process.resume()
 
 
-@pytest.fixture(scope="module", params=PROJECTS)
+@pytest.fixture(scope="module", params=map(case, PROJECTS))
 def shop(
     request: pytest.FixtureRequest,
     bake: Callable[..., Path],
@@ -261,7 +264,7 @@ def shop(
     clean_environment: dict[str, str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Shop]:
-    source = os.environ.get("PROJECT") or bake(**request.param)
+    source = request.param.get("path") or bake(**request.param)
     folder = tmp_path_factory.mktemp("outages") / "shop"
     # Without .env, like a production machine: what is not in the environment is missing.
     left_out = shutil.ignore_patterns(".env", ".git", ".services", ".venv", "staticfiles")
@@ -280,6 +283,7 @@ def shop(
         yield shop
     finally:
         shop.python("-m", "config.services", "stop", code=None)
+        shutil.rmtree((folder / ".services").resolve(), ignore_errors=True)  # root: not in `folder`
 
 
 @pytest.fixture(scope="module")

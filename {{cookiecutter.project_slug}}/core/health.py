@@ -50,18 +50,20 @@ class Check:
         self.ask = ask
         self.lock = Lock()
         self.thread: Thread | None = None
+        self.questions: SimpleQueue[Question] = SimpleQueue()
+        self.question: Question | None = None
 
     def begin(self) -> Question:
         """Ask, unless the last question is still open."""
         with self.lock:
-            if self.thread is None or not self.thread.is_alive():  # first probe, or first in a fork
-                self.questions: SimpleQueue[Question] = SimpleQueue()
+            if self.thread is None or not self.thread.is_alive():
+                # The first probe, or the first in a fork, which leaves the parent's threads behind.
+                self.questions, self.question = SimpleQueue(), None
                 self.thread = Thread(target=self.work, name=f"health-{self.name}", daemon=True)
                 self.thread.start()
-            elif not self.question.done():
-                return self.question
-            self.question = Question()
-            self.questions.put(self.question)
+            if self.question is None or self.question.done():
+                self.question = Question()
+                self.questions.put(self.question)
             return self.question
 
     def work(self) -> None:

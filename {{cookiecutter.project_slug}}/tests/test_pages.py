@@ -3,11 +3,11 @@
 from html import unescape
 
 import pytest
-from django.contrib.auth.models import AbstractUser
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from core import views
+from core.models import User
 from speed import effects
 from speed.defaults import DEFAULTS
 
@@ -32,11 +32,9 @@ def test_a_stranger_gets_the_home_page_without_a_query(
 
 
 def test_a_signed_in_visitor_sees_their_name_for_one_query(
-    client: Client,
-    django_user_model: type[AbstractUser],
-    django_assert_num_queries: DjangoAssertNumQueries,
+    client: Client, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
-    client.force_login(django_user_model.objects.create_user("ada", first_name="Ada"))
+    client.force_login(User.objects.create_user("ada", first_name="Ada"))
     with django_assert_num_queries(1):  # the user; the session comes from the cache
         response = client.get("/")
     assert "Signed in as <strong>Ada</strong>" in response.text
@@ -47,7 +45,7 @@ def test_a_page_that_names_its_visitor_says_so_to_shared_caches(client: Client) 
     assert "Cookie" in client.get("/").headers["Vary"]
 
 
-def test_staff_find_the_admin(client: Client, admin_user: AbstractUser) -> None:
+def test_staff_find_the_admin(client: Client, admin_user: User) -> None:
     client.force_login(admin_user)
     assert 'href="/admin/"' in client.get("/").text
 
