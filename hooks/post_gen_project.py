@@ -1,6 +1,7 @@
 """Keep the files that the answers ask for, under their final names, and write .env."""
 
 import contextlib
+import functools
 import os
 import secrets
 import shutil
@@ -32,11 +33,11 @@ for answer, name, target in CHOSEN:
     else:
         source.unlink()
 
-# O_EXCL: an .env that is there already belongs to its developer. 0600: it holds a secret.
-with contextlib.suppress(FileExistsError):
-    descriptor = os.open(".env", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as env:
-        secret = f"\nSECRET_KEY={secrets.token_urlsafe(50)}\n"
-        env.write(
-            Path(".env.example").read_text(encoding="utf-8").replace("\nSECRET_KEY=\n", secret)
-        )
+# "x" leaves an .env alone that is there already: it belongs to its developer. 0600: it has a secret.
+owner_only = functools.partial(os.open, mode=0o600)
+example = Path(".env.example").read_text(encoding="utf-8")
+with (
+    contextlib.suppress(FileExistsError),
+    open(".env", "x", encoding="utf-8", opener=owner_only) as env,
+):
+    env.write(example.replace("\nSECRET_KEY=\n", f"\nSECRET_KEY={secrets.token_urlsafe(50)}\n"))

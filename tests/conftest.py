@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -180,7 +181,7 @@ def project(bake: Bake, run: Run) -> Path:
 
 @dataclass
 class Server:
-    """A production server that runs."""
+    """A server that runs."""
 
     url: str
     pid: int
@@ -192,28 +193,40 @@ class Server:
 def served(project: Path, run: Run, clean_environment: dict[str, str]) -> Iterator[Server]:
     """The production server of `project`, on its development services and a free port."""
     run("make", "build", cwd=project)
+    secret = secrets.token_urlsafe(50)
+    production = {"DEBUG": "0", "LOCAL_HTTP": "1", "SECRET_KEY": secret}
+    with serving(project, run, clean_environment | production, "-m", "config.server") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def developed(project: Path, run: Run, clean_environment: dict[str, str]) -> Iterator[Server]:
+    """The development server of `project`, as its developers see it."""
+    command = ("manage.py", "runserver", "--noreload")
+    with serving(project, run, clean_environment, *command) as server:
+        yield server
+
+
+@contextmanager
+def serving(project: Path, run: Run, env: dict[str, str], *command: str) -> Iterator[Server]:
+    """Run a Python command of `project`, with its services, that serves on the free PORT it is given."""
     with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+        port = str(free.getsockname()[1])
     python = project / ".venv/bin/python"
     with_services = [python, "-m", "config.services", "run", python]
-    env = {
-        "DEBUG": "0",
-        "LOCAL_HTTP": "1",
-        "PORT": str(port),
-        "SECRET_KEY": secrets.token_urlsafe(50),
-    }
     run(*with_services, "manage.py", "migrate", "--verbosity=0", cwd=project, env=env)
-    log = project.parent / "server.log"
+    log = project.parent / f"{port}.log"
+    address = [port] if "runserver" in command else []
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [*with_services, "-m", "config.server"],
+            [*with_services, *command, *address],
             cwd=project,
-            env=clean_environment | env,
+            env=env | {"PORT": port},
             stdout=output,
             stderr=output,
         )
-    server = Server(f"http://127.0.0.1:{port}", process.pid, project, log)
     try:
+        server = Server(f"http://127.0.0.1:{port}", process.pid, project, log)
         wait_for(server.url + "/health/live/", process, log)
         yield server
     finally:

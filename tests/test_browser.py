@@ -215,3 +215,28 @@ def test_nothing_moves_for_those_who_asked_for_that(visitor: Visitor) -> None:
     for motion, moves in (("reduce", False), ("no-preference", True)):
         found = home(visitor(reduced_motion=motion)).locator("*").evaluate_all(durations)
         assert (set(found) != {"0s"}) == moves, motion
+
+
+@pytest.mark.parametrize("width", [375, 1280])
+def test_a_developer_sees_the_defaults_and_the_toolbar_without_a_breach_of_the_policy(
+    visitor: Visitor, developed: Server, width: int
+) -> None:
+    page = visitor(width).new_page()
+    errors: list[str] = []
+    page.on("console", lambda message: errors.append(message.text))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(developed.url)
+    assert page.locator(".defaults li").count() > 5
+    assert page.locator(".defaults .off").count() == 0
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate(FAINT) == []
+    toolbar = page.locator("#djDebug")
+    if page.locator("#djShowToolBarButton").is_visible():
+        page.locator("#djShowToolBarButton").click()
+    for panel in ("SQLPanel", "CachePanel", "TemplatesPanel", "TemplateProfilerPanel"):
+        page.locator(f"a.{panel}").click()
+        content = toolbar.locator(f"#{panel} .djDebugPanelContent, #{panel}")
+        content.first.wait_for(state="visible")
+        page.wait_for_load_state("networkidle")
+    assert errors == []
+    assert page.evaluate("violations") == []

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Run
+from conftest import Bake, Run
 
 PRODUCTION = {
     "DEBUG": "0",
@@ -105,13 +105,19 @@ with transaction.atomic():
 
 @pytest.mark.parametrize(("pooler", "kept"), [("1", False), ("0", True)])
 def test_a_transaction_pooler_turns_off_what_outlives_a_transaction(
-    tell, pooler: str, *, kept: bool
+    tell, project: Path, run: Run, pooler: str, *, kept: bool
 ) -> None:
-    code = "from django.db import connection"
-    expression = "not connection.settings_dict['DISABLE_SERVER_SIDE_CURSORS']"
-    assert tell(expression, code, TRANSACTION_POOLER=pooler) is kept
-    options = tell("connection.get_connection_params()", code, TRANSACTION_POOLER=pooler)
-    assert options["prepare_threshold"] is None
+    python = project / ".venv/bin/python"
+    run(python, "-m", "config.services", "start", cwd=project)
+    url = (project / ".services/env").read_text().split("DATABASE_URL=")[1].splitlines()[0]
+    code = """
+from django.db import connection, transaction
+with transaction.atomic(), connection.chunked_cursor() as cursor:
+    on_the_server = bool(getattr(cursor, "name", ""))
+    threshold = connection.connection.prepare_threshold
+"""
+    answer = tell("[on_the_server, threshold]", code, TRANSACTION_POOLER=pooler, DATABASE_URL=url)
+    assert answer == [kept, None]
 
 
 def test_the_environment_wins_over_the_file(tell, project: Path) -> None:
@@ -138,3 +144,44 @@ def test_mail_leaves_through_the_server_of_the_url(tell, url: str, port: int, *,
     options = tell(mailer, code, EMAIL_URL=url)
     assert (options["host"], options["port"], options["use_tls"]) == ("mail", port, tls)
     assert options["password"] == ("p@ss" if tls else "")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("EMAIL_URL", "submission://user:secret@mail:587"),
+        ("EMAIL_URL", "smtp://user:secret@mail:abc"),
+        ("TRUSTED_PROXY", "10.0.0.1/8"),
+        ("TRUSTED_PROXY", "proxy.local"),
+    ],
+)
+def test_what_would_be_ignored_in_silence_is_refused(
+    project: Path, run: Run, name: str, value: str
+) -> None:
+    python = project / ".venv/bin/python"
+    said = run(python, "manage.py", "check", cwd=project, env=PRODUCTION | {name: value}, code=1)
+    assert said.startswith(f"Set {name} to ")
+    assert "secret" not in said
+    assert len(said.splitlines()) == 1
+
+
+def test_spaces_after_commas_do_no_harm(tell) -> None:
+    code = "from django.conf import settings"
+    hosts = tell("settings.ALLOWED_HOSTS", code, ALLOWED_HOSTS="a.example.com, b.example.com")
+    assert hosts == ["a.example.com", "b.example.com"]
+
+
+@pytest.mark.parametrize("root", ["static", "."])
+def test_a_build_deletes_nothing_that_it_did_not_make(bake: Bake, run: Run, root: str) -> None:
+    project = bake(fresh=True)
+    run("uv", "sync", "--quiet", cwd=project)
+    before = sorted(project.glob("*/*"))
+    run(".venv/bin/python", "-m", "config.build", cwd=project, env={"STATIC_ROOT": root}, code=1)
+    assert sorted(path for path in project.glob("*/*") if path.name != "__pycache__") == [
+        path for path in before if path.name != "__pycache__"
+    ]
+
+
+def test_an_empty_static_root_means_the_usual_one(tell, project: Path) -> None:
+    code = "from django.conf import settings"
+    assert tell("settings.STATIC_ROOT", code, STATIC_ROOT="") == str(project / "staticfiles")

@@ -48,7 +48,7 @@ ADDED = {
 }
 # The only files in which anything depends on an answer.
 RENDERED = {
-    ".": "Makefile README.md pyproject.toml",
+    ".": ".env.example Makefile README.md pyproject.toml",
     "config": "build.py server.py settings.py",
     "speed": "defaults.py effects.py",
     "tests": "test_server.py",

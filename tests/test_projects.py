@@ -51,8 +51,9 @@ class Terminal:
     def __init__(self, *command: str, cwd: Path, env: dict[str, str]) -> None:
         self.keyboard, screen = pty.openpty()
         self.log = cwd.with_name(f"{cwd.name}.log")
+        # --default-signal: a job in the background, as CI may be, has Ctrl-C turned off.
         self.process = subprocess.Popen(
-            ["setsid", "--ctty", *command],
+            ["setsid", "--ctty", "env", "--default-signal=INT", *command],
             cwd=cwd,
             env=env,
             stdin=screen,

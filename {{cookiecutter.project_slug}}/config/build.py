@@ -35,13 +35,15 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     os.environ.update(UNUSED)
     django.setup()
-    # clear: files of an earlier build, which no page names any more, would be shipped for ever.
+    root = Path(settings.STATIC_ROOT)
+    if root.is_dir() and any(root.iterdir()) and not (root / "staticfiles.json").exists():
+        sys.exit(f"STATIC_ROOT={root} has files that no build made: set it to a folder of its own.")
+    # clear: else files of earlier builds are shipped for ever. Do not build under a server that runs.
     call_command("collectstatic", clear=True, interactive=False, verbosity=0)
     try:
         call_command("compress", engines=ENGINES, verbosity=0)
     except (CommandError, OfflineGenerationError) as error:
         sys.exit(f"No bundle was made: {error}")
-    root = Path(settings.STATIC_ROOT)
     # The command is content when it finds nothing to do, and then every page is a 500.
     if not (bundles := json.loads((root / "CACHE" / "manifest.json").read_text())):
         sys.exit("No bundle was made: there is no compress block in any template.")

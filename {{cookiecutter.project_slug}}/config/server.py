@@ -1,6 +1,7 @@
 """Run the production server: `python -m config.server`, told by `HOST`, `PORT`, `WEB_CONCURRENCY`."""
 
 import os
+import socket
 import sys
 from ipaddress import ip_address
 from pathlib import Path
@@ -93,7 +94,9 @@ def gunicorn(host: str, port: int, workers: int) -> list[str]:
         # {% else %}
         "--worker-class=asgi",
         "--asgi-lifespan=off",  # Django does not know lifespan events
-        "--keep-alive=5",  # seconds: a stop waits for idle connections
+        # Seconds. A stop waits for idle connections; a proxy that keeps them longer has to try again
+        # now and then.
+        "--keep-alive=5",
         *(["--reload"] if settings.DEBUG else []),
         # {% endif %}
         f"--graceful-timeout={GRACE}",
@@ -125,10 +128,15 @@ def main() -> None:
         sys.exit(str(error))
     except ValueError:
         sys.exit(f"Set HOST to an IP address of this machine, or to 0.0.0.0 for all: not {host!r}.")
-    if local and not loopback:
-        sys.exit(f"LOCAL_HTTP is for this machine only, HOST is {host}: change one of them.")
+    if (local or settings.DEBUG) and not loopback:
+        sys.exit(f"DEBUG and LOCAL_HTTP are for this machine only: unset them, or HOST={host}.")
     if not settings.DEBUG and not (root / "staticfiles.json").exists():
-        sys.exit(f"There are no static files in {root}: make them with `make build`.")
+        sys.exit(f"There are no static files in {root}: make them with `python -m config.build`.")
+    try:  # granian would share the port with whoever listens there
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        sys.exit(f"Set HOST and PORT to an address that is free: {error.strerror} ({host}:{port}).")
     # {% if cookiecutter.server == "granian" %}
     command = granian(host, port, workers)
     # {% else %}

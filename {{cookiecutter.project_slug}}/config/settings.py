@@ -5,6 +5,7 @@ the name of a row of `speed/defaults.py`, which says what the default buys and h
 """
 
 import os
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -73,18 +74,45 @@ def redis(name: str, url: str) -> str:
         ) from None
 
 
+def smtp(url: str) -> dict[str, Any]:
+    """Turn a URL into the options of Django's SMTP backend.
+
+    Raises:
+        ImproperlyConfigured: it is no URL of a mail server.
+    """
+    encryption = {"smtp": {}, "smtp+tls": {"use_tls": True}, "smtps": {"use_ssl": True}}
+    try:
+        parts = urlsplit(url)
+        return {
+            "host": parts.hostname,
+            "port": parts.port,
+            "username": unquote(parts.username or ""),
+            "password": unquote(parts.password or ""),
+            "timeout": 10,  # seconds
+            **encryption[parts.scheme],
+        }
+    except (KeyError, ValueError):
+        raise ImproperlyConfigured(
+            "Set EMAIL_URL to a URL like smtp+tls://user:password@host:587 (smtps: TLS from the first "
+            "byte, smtp: none)"
+        ) from None
+
+
 # Plain HTTP on this machine, for `make serve`, benchmarks and tests: config/server.py refuses any
 # other address, and `check --deploy` reports the redirect and the cookies that are then not secure.
 LOCAL_HTTP = env.bool("LOCAL_HTTP", False)
 
-ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", ["127.0.0.1", "localhost", "[::1]"] if LOCAL_HTTP else [])
+ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", [], subcast=str.strip)
+if LOCAL_HTTP and not ALLOWED_HOSTS:
+    ALLOWED_HOSTS = ["127.0.0.1", "localhost", "[::1]"]
 
-CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [])
+CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [], subcast=str.strip)
 
 DATABASES = {
     "default": database(required("DATABASE_URL", "postgresql://user:password@host:5432/name"))
 }
 
+# Port 1: nobody listens there. It is for commands of development that need no cache.
 redis_url = redis(
     "REDIS_URL", required("REDIS_URL", "redis://host:6379/0") or "redis://127.0.0.1:1/0"
 )
@@ -99,10 +127,17 @@ if not SECRET_KEY:
         "print(secrets.token_urlsafe(50))'`; in development, `make .env` writes one"
     )
 
-STATIC_ROOT = env.path("STATIC_ROOT", BASE_DIR / "staticfiles")
+STATIC_ROOT = BASE_DIR / (env.str("STATIC_ROOT", "") or "staticfiles")
 
 # Whose X-Forwarded-* headers count. Anybody can send them, so by default nobody's do.
-TRUSTED_PROXY: list[str] = env.list("TRUSTED_PROXY", [])
+TRUSTED_PROXY: list[str] = env.list("TRUSTED_PROXY", [], subcast=str.strip)
+for proxy in TRUSTED_PROXY:
+    try:
+        ip_network(proxy)
+    except ValueError as error:
+        raise ImproperlyConfigured(
+            f"Set TRUSTED_PROXY to addresses or networks like 10.0.0.0/8: {error}"
+        ) from None
 
 # 1. Speed ---------------------------------------------------------------------------------------
 
@@ -133,15 +168,16 @@ if postgres:
     # DATABASES["default"]["OPTIONS"] |= {"server_side_binding": True, "prepare_threshold": 5}
 
 if sqlite:
-    DATABASES["default"]["OPTIONS"] |= {
+    DATABASES["default"]["OPTIONS"] = {
         # Take the write lock at BEGIN: what reads and then writes cannot fail halfway.
         "transaction_mode": "IMMEDIATE",
         "timeout": 5,  # seconds that one writer waits for another
-        # WAL lets readers and the writer work side by side, and makes NORMAL safe when the process
-        # dies; the first 128 MiB of the file are read without a copy.
+        # WAL lets readers and the writer work side by side. With it, NORMAL never harms the file: a
+        # power cut may take the last commits. The first 128 MiB are read without a copy.
         "init_command": "PRAGMA journal_mode=WAL;"
         "PRAGMA synchronous=NORMAL;"
         "PRAGMA mmap_size=134217728;",
+        **DATABASES["default"]["OPTIONS"],
     }
 
 # A pooler that lends connections per transaction (PgBouncer) loses cursors and prepared statements
@@ -153,6 +189,9 @@ if env.bool("TRANSACTION_POOLER", False):
 # redis cache: Django's own is private to a process, so each worker fills its own and no deletion
 # reaches the others. Every alias has its own database, because django-redis keeps one pool with one
 # set of options per URL; where there is only database 0, the prefixes keep the aliases apart.
+prefix = "{{ cookiecutter.project_slug }}"
+if testing:  # a test that clears the cache clears neither development's nor another process's
+    prefix += f"-test{os.environ.get('PYTEST_XDIST_WORKER', '')}"
 redis_options = {
     "CLIENT_CLASS": "speed.redis.PrefixClient",  # clear() deletes the alias's keys, never the rest
     "SOCKET_CONNECT_TIMEOUT": 0.5,  # seconds: redis-py waits 5 on each request of an outage
@@ -161,15 +200,17 @@ redis_options = {
 CACHES = {
     "default": {
         "BACKEND": "django_redis.cache.RedisCache",
-        "KEY_PREFIX": "{{ cookiecutter.project_slug }}-cache",
+        "KEY_PREFIX": f"{prefix}-cache",
         "LOCATION": redis_url,
         "OPTIONS": redis_options,
     },
     "sessions": {
         "BACKEND": "django_redis.cache.RedisCache",
-        "KEY_PREFIX": "{{ cookiecutter.project_slug }}-sessions",
+        "KEY_PREFIX": f"{prefix}-sessions",
         "LOCATION": redis_sessions_url,
-        "OPTIONS": redis_options,
+        # A sign-out that the cache could not be told of is undone when the cache is back: let a copy
+        # live for minutes instead of weeks, at the price of a query for each.
+        "OPTIONS": redis_options | {"MAX_TIMEOUT": 300},  # seconds
     },
 }
 # Without the cache the site is slower, not broken: log the failure and go on.
@@ -275,7 +316,8 @@ https = not (DEBUG or LOCAL_HTTP)
 CSRF_COOKIE_SECURE = https
 SESSION_COOKIE_SECURE = https
 SECURE_SSL_REDIRECT = https
-# One hour, so that a mistake with a certificate or a subdomain heals; a year once HTTPS has settled.
+# One hour, so that a mistake with a certificate heals; a year once HTTPS has settled. Subdomains
+# that speak plain HTTP cannot be reached.
 SECURE_HSTS_SECONDS = 3600 if https else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = https
 SECURE_HSTS_PRELOAD = https
@@ -291,6 +333,8 @@ PASSWORD_HASHERS = [
 SECURE_CSP = {
     "default-src": [CSP.SELF],
     "img-src": [CSP.SELF, "data:"],
+    # The toolbar's template profiler draws its bars with style attributes.
+    "style-src": [CSP.SELF, *([CSP.UNSAFE_INLINE] if toolbar else [])],
     "object-src": [CSP.NONE],
     "base-uri": [CSP.NONE],
     "form-action": [CSP.SELF],
@@ -335,7 +379,7 @@ INSTALLED_APPS = [
 
 INTERNAL_IPS = ["127.0.0.1", "::1"]  # who sees the debug toolbar
 
-# Django's own keeps the faults of a production process to itself: one line each on the console.
+# Django's own only mails the faults of a production process, and to nobody while ADMINS is empty.
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -345,25 +389,19 @@ LOGGING = {
     "loggers": {"django": {"level": "INFO"}},  # without the handlers that it brings
 }
 
-mail = urlsplit(env.str("EMAIL_URL", "smtp://localhost:25"))
+# Django's own is to the port 25 of this machine, and waits for ever.
 MAILERS = {
     "default": {"BACKEND": "django.core.mail.backends.console.EmailBackend"}
     if DEBUG
     else {
         "BACKEND": "django.core.mail.backends.smtp.EmailBackend",
-        "OPTIONS": {
-            "host": mail.hostname,
-            "port": mail.port,
-            "username": unquote(mail.username or ""),
-            "password": unquote(mail.password or ""),
-            "use_tls": mail.scheme == "smtp+tls",
-            "timeout": 10,  # seconds; Django's own waits for ever
-        },
+        "OPTIONS": smtp(env.str("EMAIL_URL", "") or "smtp://localhost:25"),
     }
 }
 
 ROOT_URLCONF = "config.urls"
 
+# {# The formatter would break a long line, and change the quotes of a name that holds some. #}
 # {% if cookiecutter.project_name | length > 40 or '"' in cookiecutter.project_name %}
 SITE_NAME = "{{ cookiecutter.__site_name }}"  # fmt: skip
 # {% else %}
@@ -372,5 +410,6 @@ SITE_NAME = "{{ cookiecutter.__site_name }}"
 
 TIME_ZONE = "UTC"  # of times as they are shown and logged; Django's own is Chicago
 
-# N+1 queries fail a test; in development they are only logged, since they may be somebody else's.
+# N+1 queries fail a test. In development they are a warning on the console: stopping the page would
+# also stop pages of other packages.
 ZEAL_RAISE = testing

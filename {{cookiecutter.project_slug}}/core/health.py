@@ -40,7 +40,8 @@ class Question(Future[None]):
 class Check:
     """Asks one component whether it works, always on the same thread.
 
-    The thread keeps its connection, so a probe needs no free slot on a full server. A frozen server
+    The thread keeps its connection, so a probe needs no free slot on a full server; from a pool it
+    borrows one, and a pool that stays exhausted cannot be used. A frozen server
     freezes this thread only: later probes join the open question instead of piling up, and the
     answer, when it comes, ends the outage. The thread is a daemon, so it cannot hold up an exit.
     """

@@ -1,4 +1,4 @@
-"""What each default does in this process now: read from the objects in use, not from settings."""
+"""What each default does in this process now: read from the objects in use, where there are any."""
 
 import sys
 import time
@@ -30,12 +30,10 @@ class Effect(Default):
     Attributes:
         holds: whether it is in force; None: in production only, and this is development.
         evidence: what shows it.
-        figure: where the figure of what it buys comes from.
     """
 
     holds: bool | None
     evidence: str
-    figure: str = "not measured in this project yet"
 
 
 def observe() -> list[Effect]:

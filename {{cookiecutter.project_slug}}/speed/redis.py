@@ -1,9 +1,10 @@
-"""Redis cache: one database per alias, and a `clear()` that stays within its alias."""
+"""Redis cache: what keeps aliases apart on one server, and bounds the life of a value."""
 
 from itertools import batched
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+from django.core.cache.backends.base import DEFAULT_TIMEOUT
 from django_redis.client import DefaultClient
 from django_redis.client.default import glob_escape
 from django_redis.exceptions import ConnectionInterrupted
@@ -14,11 +15,20 @@ BATCH = 1000  # keys per round trip: few trips, and none that keeps the server b
 
 
 class PrefixClient(DefaultClient):
-    """A django-redis client whose `clear()` deletes the keys of its `KEY_PREFIX`.
+    """A django-redis client whose `clear()` deletes only the keys of its `KEY_PREFIX`.
 
-    The stock client sends FLUSHDB: with one shared database that also empties the sessions, the
-    queue or another site.
+    The stock client sends FLUSHDB: on a shared database that also empties the sessions, the queue or
+    another site. The option `MAX_TIMEOUT` is the longest life of a value, in seconds.
     """
+
+    def set(
+        self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, *args: Any, **options: Any
+    ) -> bool:
+        """Set a value for `timeout` seconds, `MAX_TIMEOUT` at most."""
+        if limit := self._options.get("MAX_TIMEOUT"):
+            wanted = self._backend.default_timeout if timeout is DEFAULT_TIMEOUT else timeout
+            timeout = limit if wanted is None else min(wanted, limit)
+        return bool(super().set(key, value, timeout, *args, **options))
 
     def clear(self, client: Any = None) -> None:
         """Delete every key of this alias, of all versions.

@@ -1,4 +1,8 @@
-"""Static files in front of an ASGI application, with WhiteNoise's own look-up and headers."""
+"""Static files in front of an ASGI application, with WhiteNoise's own look-up and headers.
+
+Of the packages that do this, one opens a thread pool for each file and the other sends neither Vary
+nor 304; this is WhiteNoise itself, so both interfaces answer alike.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping

@@ -48,6 +48,7 @@ def test_a_page_that_names_its_visitor_says_so_to_shared_caches(client: Client) 
 def test_staff_find_the_admin(client: Client, admin_user: User) -> None:
     client.force_login(admin_user)
     assert 'href="/admin/"' in client.get("/").text
+    assert client.get("/admin/").status_code == 200
 
 
 def test_the_site_name_is_text_and_never_markup(client: Client, settings: Settings) -> None:

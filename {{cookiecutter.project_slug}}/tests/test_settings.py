@@ -1,12 +1,17 @@
 """Each default by its effect in one process, and no setting that nobody reads."""
 
+from typing import Any
+
 import compressor.conf
 import pytest
 from django.conf import global_settings, settings
+from django.contrib.auth import get_user_model
 from django.contrib.sessions.backends.cached_db import SessionStore
 from django.core.cache import caches
 from django.db import connection
 from pytest_django import DjangoAssertNumQueries
+from zeal import zeal_context
+from zeal.errors import NPlusOneError
 
 from config import settings as written
 from speed import effects
@@ -32,9 +37,9 @@ def test_every_setting_is_read_by_something() -> None:
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("effect", effects.FINDINGS)
-def test_no_default_is_undone(effect: str) -> None:
-    holds, evidence = effects.FINDINGS[effect]()
+@pytest.mark.parametrize("name", effects.FINDINGS)
+def test_no_default_is_undone(name: str) -> None:
+    holds, evidence = effects.FINDINGS[name]()
     assert holds is not False, evidence
 
 
@@ -57,6 +62,24 @@ def test_clearing_the_cache_keeps_the_sessions() -> None:
     assert caches["default"].get("key") is None
     assert caches["default"].get("key", version=2) is None
     assert caches["sessions"].get("key") == 1
+
+
+@pytest.mark.django_db
+def test_a_copy_of_a_session_lives_for_minutes() -> None:
+    session = SessionStore()
+    session["basket"] = [1, 2]
+    session.save()
+    cache: Any = caches["sessions"]
+    assert 0 < cache.ttl(session.cache_key) <= 300  # seconds
+
+
+@pytest.mark.django_db
+def test_a_query_for_each_row_fails_the_test() -> None:
+    user = get_user_model()
+    for name in ("ada", "bob"):
+        user.objects.create_user(name).groups.create(name=name)
+    with zeal_context(), pytest.raises(NPlusOneError):
+        print([list(found.groups.all()) for found in user.objects.all()])
 
 
 @pytest.mark.django_db
