@@ -108,16 +108,20 @@ def test_a_transaction_pooler_turns_off_what_outlives_a_transaction(
     tell, project: Path, run: Run, pooler: str, *, kept: bool
 ) -> None:
     python = project / ".venv/bin/python"
-    run(python, "-m", "config.services", "start", cwd=project)
+    run(python, "manage.py", "migrate", "--verbosity=0", cwd=project)
     url = (project / ".services/env").read_text().split("DATABASE_URL=")[1].splitlines()[0]
     code = """
+from django.contrib.contenttypes.models import ContentType
 from django.db import connection, transaction
-with transaction.atomic(), connection.chunked_cursor() as cursor:
-    on_the_server = bool(getattr(cursor, "name", ""))
-    threshold = connection.connection.prepare_threshold
+with transaction.atomic(), connection.cursor() as cursor:
+    rows = ContentType.objects.iterator()
+    next(rows)
+    cursor.execute("SELECT count(*) FROM pg_cursors WHERE name LIKE '_django%'")
+    [cursors] = cursor.fetchone()
 """
-    answer = tell("[on_the_server, threshold]", code, TRANSACTION_POOLER=pooler, DATABASE_URL=url)
-    assert answer == [kept, None]
+    said = ["cursors", "connection.connection.prepare_threshold"]
+    answer = tell(f"[{', '.join(said)}]", code, TRANSACTION_POOLER=pooler, DATABASE_URL=url)
+    assert answer == [int(kept), None]
 
 
 def test_the_environment_wins_over_the_file(tell, project: Path) -> None:

@@ -105,7 +105,7 @@ def listed(folders: dict[str, str]) -> set[str]:
 
 
 def files(project: Path) -> set[str]:
-    """Return every file below `project`, but for those that its tools made."""
+    """Return the paths of all files below `project`."""
     return {path.relative_to(project).as_posix() for path in project.rglob("*") if path.is_file()}
 
 

@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -109,13 +110,19 @@ def test_every_pair_of_answers_passes_the_tests_of_its_project(
 
 
 def test_a_second_member_of_the_team_runs_and_tests_a_clone(
-    bake: Bake, run: Run, bare: dict[str, str], port: str, tmp_path: Path
+    bake: Bake,
+    run: Run,
+    bare: dict[str, str],
+    port: str,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
 ) -> None:
     first = bake(fresh=True)
     commit(run, first)
     second = tmp_path / "a clone"
     run("git", "clone", "--quiet", first.as_uri(), second, cwd=tmp_path)
     assert not (second / ".env").exists()
+    request.addfinalizer(partial(clear, run, second))
 
     terminal = Terminal("make", "run", cwd=second, env=bare | {"PORT": port})
     try:
@@ -133,7 +140,6 @@ def test_a_second_member_of_the_team_runs_and_tests_a_clone(
     # The lock file is to be committed; all else that was made is ignored.
     assert run("git", "status", "--porcelain", cwd=second).split() == ["??", "uv.lock"]
     assert (second / ".env").read_bytes() == environment
-    clear(run, second)
 
 
 def test_the_demo_serves_a_page_soon_and_leaves_nothing_running(
@@ -142,10 +148,12 @@ def test_the_demo_serves_a_page_soon_and_leaves_nothing_running(
     bare: dict[str, str],
     port: str,
     tmp_path: Path,
+    request: pytest.FixtureRequest,
     record_property: Callable[[str, object], None],
 ) -> None:
     clone = tmp_path / "djfast"
     run("git", "clone", "--quiet", repository.as_uri(), clone, cwd=tmp_path)
+    request.addfinalizer(partial(clear, run, clone / "build/my-shop"))
     # Nothing downloaded or installed before: not even uv.
     cold = bare | {"UV_CACHE_DIR": str(tmp_path / "cache"), "PIP_NO_CACHE_DIR": "1", "PORT": port}
     start = time.monotonic()
@@ -167,4 +175,3 @@ def test_the_demo_serves_a_page_soon_and_leaves_nothing_running(
         assert "Traceback" not in terminal.log.read_text()
     finally:
         terminal.close()
-        clear(run, clone / "build/my-shop")

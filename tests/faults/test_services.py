@@ -230,7 +230,7 @@ def test_stopping_keeps_the_data_and_the_urls(started):
 def test_ctrl_c_at_the_command_that_started_them_leaves_both_running(site):
     site.services("stop")
     command = site.background("run", "sleep", "600")
-    while psutil.Process(command.pid).name() != "sleep":
+    while command.poll() is None and psutil.Process(command.pid).name() != "sleep":
         time.sleep(0.05)
     pids = site.pids()
     os.killpg(command.pid, signal.SIGINT)
@@ -279,9 +279,9 @@ def test_a_process_id_that_has_become_somebody_elses_does_no_harm(started):
 
 def test_a_first_start_that_was_killed_is_begun_again(fresh):
     starter = fresh.background("start")
-    while not list(fresh.folder.glob(".services/*/PG_VERSION")):  # which initdb writes early
+    while starter.poll() is None and not [*fresh.folder.glob(".services/*/PG_VERSION")]:
         time.sleep(0.01)
-    os.killpg(starter.pid, signal.SIGKILL)
+    os.killpg(starter.pid, signal.SIGKILL)  # amid initdb, which writes that file early
     starter.wait()
     assert fresh.services("start") == STARTED
     assert fresh.pids()

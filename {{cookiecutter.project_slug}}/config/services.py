@@ -13,6 +13,7 @@ of the project it may be somebody else's.
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -58,6 +59,8 @@ def start() -> None:
         try:
             with _exclusive() as home:
                 urls = _urls(home)
+                if server.variable not in urls:
+                    _stop(home, server)  # nobody knows its password any more
                 if not _held(home / server.lock):
                     known = urlsplit(urls.get(server.variable, ""))  # to processes that run
                     password = known.password or secrets.token_urlsafe()
@@ -68,7 +71,7 @@ def start() -> None:
                     server.start(home / server.log, password, port)
                     started.append(server.name)
                 os.environ[server.variable] = urls[server.variable]
-        except (ImportError, KeyError, OSError) as error:
+        except (ImportError, KeyError, OSError, ValueError) as error:
             sys.exit(
                 f"{server.name} does not start: {error}. See {PROJECT}/.services/{server.log}, "
                 f"or set {server.variable} to use a server of your own."
@@ -81,7 +84,8 @@ def start() -> None:
 def stop() -> None:
     """Stop both; the data of PostgreSQL stays."""
     with _exclusive() as home:
-        _stop(home)
+        for server in SERVERS:
+            _stop(home, server)
 
 
 def status() -> None:
@@ -125,10 +129,11 @@ def _start_valkey(log: Path, password: str, port: int) -> None:
     program = next(binaries.glob("*/valkey-server"), binaries / "valkey-server")
     config = log.with_suffix(".conf")  # the command line would tell everybody the password
     settings = f"bind 127.0.0.1\nport {port}\nrequirepass {password}\nlogfile {log.name}\n"
-    settings += 'save ""\ndatabases 128\ndaemonize yes\n'  # 128: parallel tests need a few each
+    settings += 'pidfile valkey.pid\ndaemonize yes\nsave ""\n'
     _write(config, settings)
-    _give(config)
-    _give(log)
+    _write(pid := log.with_suffix(".pid"), "")
+    for path in (config, log, pid):
+        _give(path)
     with _locked(config) as lock:
         _run(log, program, config.name, lock=lock)
     while b"Ready to accept connections" not in log.read_bytes():
@@ -137,28 +142,23 @@ def _start_valkey(log: Path, password: str, port: int) -> None:
         time.sleep(0.01)
 
 
-def _stop(home: Path) -> None:
-    postgresql, valkey = SERVERS
-    if _held(home / valkey.lock):
-        url = urlsplit(_urls(home)[valkey.variable])
-        with socket.create_connection(("127.0.0.1", url.port or 0)) as connection:
-            connection.sendall(f"AUTH {url.password}\r\nSHUTDOWN NOSAVE\r\n".encode())
-    if _held(home / postgresql.lock):
-        pid = (home / "postgresql/postmaster.pid").read_text().split()[0]
-        _run(home / postgresql.log, "/bin/sh", "-c", f"kill -INT {pid}")  # INT: end sessions too
-    for server in SERVERS:
-        with suppress(FileNotFoundError), _locked(home / server.lock):
+def _stop(home: Path, server: "Server") -> None:
+    if _held(home / server.lock):
+        pid = (home / server.pid).read_text().split()[0]
+        os.kill(int(pid), signal.SIGINT)  # INT: PostgreSQL ends its sessions too
+        with _locked(home / server.lock):
             pass  # it is free when the last process is gone
 
 
 class Server(NamedTuple):
-    """A kind of server; `lock` and `log` are files in the folder of data."""
+    """A kind of server; `lock`, `log` and `pid` are files in the folder of data."""
 
     name: str
     variable: str
     url: str
     lock: str
     log: str
+    pid: str
     start: Callable[[Path, str, int], None]
 
 
@@ -169,6 +169,7 @@ SERVERS = (
         url="postgresql://app:{}@127.0.0.1:{}/app",
         lock="postgresql/PG_VERSION",
         log="postgresql.log",
+        pid="postgresql/postmaster.pid",
         start=_start_postgresql,
     ),
     Server(
@@ -177,6 +178,7 @@ SERVERS = (
         url="redis://:{}@127.0.0.1:{}/0",
         lock="valkey.conf",
         log="valkey.log",
+        pid="valkey.pid",
         start=_start_valkey,
     ),
 )
@@ -193,7 +195,8 @@ def _exclusive() -> Iterator[Path]:
         home.mkdir(mode=0o700, exist_ok=True)
         home = home.resolve()
         if _read(home / "project") != ascii(str(PROJECT)):
-            _stop(home)  # the project was moved: what runs looks for its programs where they were
+            for server in SERVERS:
+                _stop(home, server)  # moved: what runs looks for its programs where they were
             _write(home / "project", ascii(str(PROJECT)))
         yield home
 
