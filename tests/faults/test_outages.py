@@ -38,6 +38,7 @@ QUIET = 65  # seconds
 PASSWORD = "hunter2"  # in an address that cannot be read: must not be printed
 
 Run = Callable[..., str]
+Saw = Callable[[str, float], None]
 
 INTERFACES = ["wsgi", "asgi"]
 SERVERS = ["granian", "gunicorn"]
@@ -233,13 +234,13 @@ def cookies(answer: Answer) -> str:
     return "; ".join(f"{name}={morsel.value}" for name, morsel in jar.items())
 
 
-def until(fulfilled: Callable[[], bool], log: Path | None = None, *, seconds: float = 15) -> None:
-    """Wait until a condition holds; fail with the log when it does not in time."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+def until(fulfilled: Callable[[], bool], log: Path | None = None, *, seconds: float = 15) -> float:
+    """Wait until a condition holds, return for how long; fail with the log if it takes too long."""
+    start = time.monotonic()
+    while (passed := time.monotonic() - start) < seconds:
         with suppress(OSError):  # nobody listens yet
             if fulfilled():
-                return
+                return passed
         time.sleep(0.1)
     raise AssertionError(f"not within {seconds} s\n{log.read_text() if log else ''}")
 
@@ -292,6 +293,16 @@ def site(shop: Shop) -> Iterator[Site]:
         yield site
 
 
+@pytest.fixture
+def saw(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> Saw:
+    """Keep a figure for the end of the run, whose project it is included."""
+
+    def saw(name: str, value: float) -> None:
+        record_property(f"{name} ({request.node.callspec.id})", round(value, 1))
+
+    return saw
+
+
 @pytest.fixture(scope="module")
 def visitor(site: Site) -> str:
     """The cookies of a signed-in visitor."""
@@ -325,10 +336,11 @@ def quiet(shop: Shop, visitor: str) -> Iterator[Quiet]:
 
 
 def test_two_hundred_requests_open_no_more_backends_than_there_are_slots(
-    shop: Shop, quiet: Quiet
+    shop: Shop, quiet: Quiet, saw: Saw
 ) -> None:
     slots = 4 if (shop.folder / "config/wsgi.py").exists() else 8  # threads, or places in the pool
     assert 0 < len(quiet.before) <= WORKERS * slots
+    saw("backends after 200 requests", len(quiet.before))
 
 
 # A wrong configuration. These tests and those up to the next one with `quiet` fill its minute. ----
@@ -405,10 +417,11 @@ def test_x_forwarded_proto_counts_from_the_trusted_proxy_only(
 
 
 def test_without_the_cache_every_page_answers_as_before(
-    shop: Shop, site: Site, visitor: str
+    shop: Shop, site: Site, visitor: str, saw: Saw
 ) -> None:
     before = {who: site.pages(who) for who in ("", visitor)}
     assert len(before[visitor]) > 10
+    saw("pages that answer without the cache", sum(map(len, before.values())))
     with shop.without(shop.valkey(), signal.SIGKILL):
         for who, pages in before.items():
             for path, answer in site.pages(who).items():
@@ -431,13 +444,15 @@ def test_a_cache_that_is_back_is_used_again(shop: Shop, site: Site, visitor: str
 
 
 def test_a_cache_that_hangs_costs_a_page_its_time_limit_and_no_more(
-    shop: Shop, site: Site, visitor: str
+    shop: Shop, site: Site, visitor: str, saw: Saw
 ) -> None:
+    pages = [("/", ""), ("/", visitor), ("/admin/", visitor), ("/admin/login/", "")]
     with frozen(shop.valkey()):
-        for path, who in [("/", ""), ("/", visitor), ("/admin/", visitor), ("/admin/login/", "")]:
-            answer = site.ask(path, cookie=who)
-            assert (answer.status, path) == (200, path)
-            assert answer.seconds < PAGE_WITHOUT_CACHE
+        answers = [site.ask(path, cookie=who) for path, who in pages]
+        assert [answer.status for answer in answers] == [200] * len(pages)
+        slowest = max(answer.seconds for answer in answers)
+        assert slowest < PAGE_WITHOUT_CACHE
+        saw("seconds of the slowest page while the cache hangs", slowest)
         assert site.ready()[1]["status"] == "degraded"
     until(lambda: site.ready()[1]["status"] == "ok", site.log)
 
@@ -445,11 +460,12 @@ def test_a_cache_that_hangs_costs_a_page_its_time_limit_and_no_more(
 # The server's own processes ---------------------------------------------------------------------
 
 
-def test_a_killed_worker_is_replaced(site: Site) -> None:
+def test_a_killed_worker_is_replaced(site: Site, saw: Saw) -> None:
     before = site.workers()
     victim = min(before)
     os.kill(victim, signal.SIGKILL)
-    until(lambda: len(site.workers() - {victim}) == WORKERS, site.log)
+    gap = until(lambda: len(site.workers() - {victim}) == WORKERS, site.log)
+    saw("seconds until a killed worker is replaced", gap)
     assert site.workers() & before == before - {victim}
     assert site.crowd("/", "") == {200}
 
@@ -467,19 +483,25 @@ def test_a_server_that_is_told_to_stop_finishes_the_requests_under_way(
         assert site.process.wait(STOP) == 0
 
 
-def test_a_server_that_is_told_to_stop_while_it_starts_ends_at_once(shop: Shop) -> None:
+def test_a_server_that_is_told_to_stop_while_it_starts_ends_at_once(shop: Shop, saw: Saw) -> None:
     with shop.serving() as site:  # one worker answers, the other may not be there yet
         site.process.terminate()
+        start = time.monotonic()
         assert site.process.wait(STOP) == 0
+        saw("seconds to stop while starting", time.monotonic() - start)
 
 
-def test_a_visitor_who_only_keeps_a_connection_does_not_hold_up_the_stop(shop: Shop) -> None:
+def test_a_visitor_who_only_keeps_a_connection_does_not_hold_up_the_stop(
+    shop: Shop, saw: Saw
+) -> None:
     with shop.serving() as site:
         peer = http.client.HTTPConnection("127.0.0.1", site.port, timeout=10)
         peer.request("GET", "/")
         peer.getresponse().read()
         site.process.terminate()
+        start = time.monotonic()
         assert site.process.wait(STOP) == 0
+        saw("seconds to stop with an idle visitor", time.monotonic() - start)
         peer.close()
 
 

@@ -182,7 +182,7 @@ if sqlite:
 
 # A pooler that lends connections per transaction (PgBouncer) loses cursors and prepared statements
 # in between, or gives them to somebody else.
-if env.bool("TRANSACTION_POOLER", False):
+if postgres and env.bool("TRANSACTION_POOLER", False):
     DATABASES["default"]["DISABLE_SERVER_SIDE_CURSORS"] = True
     DATABASES["default"]["OPTIONS"] |= {"server_side_binding": False, "prepare_threshold": None}
 
