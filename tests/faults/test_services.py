@@ -287,12 +287,15 @@ def test_a_first_start_that_was_killed_is_begun_again(fresh):
     assert fresh.pids()
 
 
-def test_data_outlive_a_lost_password(started):
+@pytest.mark.parametrize("state", ["running", "stopped"])
+def test_data_outlive_a_lost_password(started, state):
     started.keep()
-    started.services("stop")
+    if state == "stopped":
+        started.services("stop")
     (started.home / "env").unlink()
-    started.services("start")
+    assert started.services("start") == STARTED
     assert started.kept()
+    assert len([p for p in started.processes() if "valkey" in p.name()]) == 1
 
 
 def test_a_port_that_was_taken_meanwhile_is_exchanged(started):
