@@ -17,7 +17,8 @@ demo: $(UV) ## generate a project into build/ and serve it on 127.0.0.1:8000; Ct
 	@$(UV) tool run --quiet --from 'cookiecutter>=2.6,<3' cookiecutter . \
 		--default-config --no-input --overwrite-if-exists --output-dir build
 	@echo "Generated build/my-shop."
-	@[ -t 0 ] && set -m 2>/dev/null; trap : INT; $(MY_SHOP) run; $(MY_SHOP) stop
+	@[ -t 0 ] && set -m 2>/dev/null; trap : INT; $(MY_SHOP) run; code=$$?; \
+	$(MY_SHOP) stop; [ $$code = 0 ] || [ $$code = 130 ] # Ctrl-C
 
 test: $(UV) ## test all that the template promises, on real services (about 15 minutes)
 	@$(UV) run --quiet pytest

@@ -56,7 +56,9 @@ class Site:
 
     def background(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Run `config/services.py` in a session of its own, as a terminal does."""
-        command = (*self.user, self.python, "-m", "config.services", *arguments)
+        # --default-signal: a job in the background, as CI may be, has Ctrl-C turned off.
+        to_terminal = ("env", "--default-signal=INT", *self.user)
+        command = (*to_terminal, self.python, "-m", "config.services", *arguments)
         env = os.environ | self.env
         return subprocess.Popen(command, cwd=self.folder, env=env, start_new_session=True)
 

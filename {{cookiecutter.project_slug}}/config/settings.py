@@ -159,6 +159,9 @@ if postgres:
         "max_size": 8,  # connections per process: so many requests use the database at once
         "timeout": 5,  # seconds that a request waits for a free one before it fails
         "max_idle": 600,  # seconds: outlives a quiet spell, then frees the backend
+        # Seconds until it stops trying again, at ever longer intervals, by itself. The next request
+        # then tries at once: else pages go on failing after a lost database is back.
+        "reconnect_timeout": 3,
     }
 # {% endif %}
 
