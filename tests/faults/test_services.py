@@ -408,12 +408,10 @@ def test_root_changes_no_mode_and_no_owner_and_makes_no_user(make, project, pack
 
 @as_root
 def test_a_normal_user_gets_everything_inside_the_project(make):
-    others = set(Path("/var/lib").iterdir())
     site = make("normal", NOBODY)
     site.services("start")
     assert site.home == site.folder / ".services"
     assert site.home.stat().st_mode & 0o777 == 0o700
-    assert set(Path("/var/lib").iterdir()) == others
     assert {process.uids().real for process in site.processes()} == {65534}
 
 
