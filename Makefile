@@ -27,5 +27,5 @@ docs: ## write the tables and charts in docs/ (from the benchmarks, which are st
 	@echo "This will write the tables and charts in docs/ from the last results of the benchmarks."
 
 .uv/bin/uv:
-	@python3 -m venv .uv && .uv/bin/pip install --quiet --disable-pip-version-check uv || { rm -rf .uv; \
+	@python3 -m venv .uv && .uv/bin/python -m pip install --quiet --disable-pip-version-check uv || { rm -rf .uv; \
 		echo "uv could not be installed: install it yourself, or python3 with venv (Debian: python3-venv)."; exit 1; }

@@ -65,6 +65,8 @@ def application() -> object:
     # A worker is born with granian's handler, which ignores what is meant for the worker: without
     # this, a stop during the start took GRACE seconds.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # Ctrl-C reaches the workers too; with the SIGTERM that granian then sends, a worker hangs.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     # {% if cookiecutter.interface == "wsgi" %}
     behind_proxy = proxies.wrap_wsgi_with_proxy_headers
     # {% else %}

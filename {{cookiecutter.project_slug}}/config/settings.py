@@ -39,7 +39,9 @@ def required(name: str, example: str) -> str:
     """
     value = env.str(name, "")
     if not value and not DEBUG:
-        raise ImproperlyConfigured(f"Set {name}, for example {name}={example}")
+        raise ImproperlyConfigured(
+            f"Set {name}, for example {name}={example}, or DEBUG=1 in .env for development"
+        )
     return value
 
 
