@@ -9,6 +9,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.sessions.backends.cached_db import SessionStore
 from django.core.cache import caches
 from django.db import connection
+from django_redis import get_redis_connection
 from pytest_django import DjangoAssertNumQueries
 from zeal import zeal_context
 from zeal.errors import NPlusOneError
@@ -54,11 +55,13 @@ def test_reading_a_session_makes_no_query(
         assert SessionStore(session.session_key)["basket"] == [1, 2]
 
 
-def test_clearing_the_cache_keeps_the_sessions() -> None:
+def test_clearing_the_cache_keeps_the_sessions_and_its_neighbours() -> None:
     caches["default"].set("key", 1)
     caches["default"].set("key", 1, version=2)
     caches["sessions"].set("key", 1)
+    get_redis_connection("default").set("neighbour", 1, ex=60)  # in the same database
     caches["default"].clear()
+    assert get_redis_connection("default").exists("neighbour")
     assert caches["default"].get("key") is None
     assert caches["default"].get("key", version=2) is None
     assert caches["sessions"].get("key") == 1
