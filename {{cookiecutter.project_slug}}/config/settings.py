@@ -377,6 +377,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.sessions",
     "django.contrib.staticfiles",
+    "speed",
     *(["zeal"] if DEBUG else []),
     *(["debug_toolbar", "template_profiler_panel"] if toolbar else []),
 ]

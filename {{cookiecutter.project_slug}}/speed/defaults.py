@@ -43,7 +43,7 @@ DEFAULTS = (
     Default(
         name="redis cache",
         setting="CACHES: django-redis, one database per alias",
-        django="LocMemCache: private to each process",
+        django="LocMemCache, private to each process; its client for Redis makes a new client per call",
         buys="All processes share what one of them has cached, and what one of them deletes.",
         scenario="a value read from the cache",
     ),
@@ -52,7 +52,7 @@ DEFAULTS = (
         setting="SESSION_ENGINE: cached_db",
         django="db: a query for each request of a signed-in visitor",
         buys="Reading a session costs no query.",
-        scenario="a page for a signed-in visitor",
+        scenario="a page that names its signed-in visitor",
     ),
     # {% if cookiecutter.template_engine == "jinja2" %}
     Default(
@@ -68,7 +68,7 @@ DEFAULTS = (
         setting="TEMPLATES: no loaders of our own",
         django="the same, until somebody sets loaders",
         buys="A template is read and parsed once per process.",
-        scenario="a list page of 50 rows",
+        scenario="the sign-in page of the admin",
     ),
     Default(
         name="compression",
@@ -89,14 +89,14 @@ DEFAULTS = (
         setting="STORAGES: hashed names; config: WhiteNoise around the application",
         django="plain names, served by nobody",
         buys="A browser asks for a file once, and gets it as brotli.",
-        scenario="a stylesheet",
+        scenario="the sign-in page of the admin, and again a day later",
     ),
     Default(
         name="bundles",
         setting="COMPRESS_OFFLINE, compress blocks in templates",
         django="one request per file, not minified",
         buys="A page needs one stylesheet and one script, both minified.",
-        scenario="the first visit",
+        scenario="the home page, and again a day later",
     ),
     Default(
         name="translation off",

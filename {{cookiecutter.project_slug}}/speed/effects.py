@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from typing import Any
@@ -9,16 +10,19 @@ from typing import Any
 from django.conf import settings
 from django.contrib.sessions.backends.cached_db import SessionStore
 from django.contrib.staticfiles.storage import ManifestFilesMixin, staticfiles_storage
+from django.core.cache import caches
 from django.db import connection
 from django.template import engines
 from django.template.loaders.cached import Loader
 from django_redis import get_redis_connection
+from django_redis.cache import RedisCache
 
 from speed.defaults import DEFAULTS, Default
+from speed.figures import figure
 
-# Whether the default is in force (None: in production only, and this is development), and what
-# shows it.
-Finding = tuple[bool | None, str]
+# Whether the default is in force (None: in production only, and this is development), which is
+# known without asking a service; and what shows it, which may not be.
+Finding = tuple[bool | None, Callable[[], str]]
 
 UNBUILT = "development uses the files as they are"
 
@@ -30,36 +34,50 @@ class Effect(Default):
     Attributes:
         holds: whether it is in force; None: in production only, and this is development.
         evidence: what shows it.
+        figure: what it buys, as it was measured last.
     """
 
     holds: bool | None
     evidence: str
+    figure: str
 
 
 def observe() -> list[Effect]:
     """Look at every default; opens a connection to the database and to the cache, queries nothing."""
     effects = []
     for default in DEFAULTS:
-        holds, evidence = FINDINGS[default.name]()
-        effects.append(Effect(**asdict(default), holds=holds, evidence=evidence))
+        holds, show = FINDINGS[default.name]()
+        try:
+            evidence = show()
+        except Exception as error:  # a service is not there: the page that shows this must not fail
+            holds, evidence = False, f"{type(error).__name__}: {error}"
+        known = asdict(default) | {"figure": figure(default.name)}
+        effects.append(Effect(**known, holds=holds, evidence=evidence))
     return effects
 
 
 # {% if cookiecutter.interface == "wsgi" %}
 def persistent_connections() -> Finding:
-    connection.ensure_connection()
-    close_at = connection.close_at  # None: never; Django's own choice: the moment of connecting
-    left = float("inf") if close_at is None else close_at - time.monotonic()
-    return left > 0, f"{backend()} may be kept for another {max(left, 0):.0f} s"
+    def show() -> str:
+        connection.ensure_connection()
+        if connection.close_at is None:
+            return f"{backend()} is kept for ever"
+        return f"{backend()} may be kept for another {connection.close_at - time.monotonic():.0f} s"
+
+    return connection.settings_dict["CONN_MAX_AGE"] != 0, show
 
 
 # {% else %}
 def connection_pool() -> Finding:
-    connection.ensure_connection()
-    if not (pool := getattr(connection, "pool", None)):
-        return connection.vendor != "postgresql", f"{backend()}, without a pool"
-    stats = pool.get_stats()
-    return True, f"{backend()} is one of {stats['pool_size']}, at most {stats['pool_max']}"
+    def show() -> str:
+        connection.ensure_connection()
+        if not (pool := getattr(connection, "pool", None)):
+            return f"{backend()}, without a pool"
+        stats = pool.get_stats()
+        return f"{backend()} is one of {stats['pool_size']}, at most {stats['pool_max']}"
+
+    pooled = bool(connection.settings_dict["OPTIONS"].get("pool"))
+    return pooled or connection.vendor != "postgresql", show
 
 
 # {% endif %}
@@ -69,26 +87,29 @@ def backend() -> str:
 
 
 def redis_cache() -> Finding:
-    try:
+    def show() -> str:
         start = time.perf_counter()
         get_redis_connection("default").ping()
-    except Exception as error:  # not Redis, or not there: the page that shows this must not fail
-        return False, f"{type(error).__name__}: {error}"
-    return True, f"answered in {(time.perf_counter() - start) * 1000:.1f} ms"
+        return f"answered in {(time.perf_counter() - start) * 1000:.1f} ms"
+
+    return isinstance(caches["default"], RedisCache), show
 
 
 def cached_sessions() -> Finding:
     store = import_module(settings.SESSION_ENGINE).SessionStore
     if not issubclass(store, SessionStore):
-        return False, f"{store.__module__} is in use"
-    return True, f"read from the cache {settings.SESSION_CACHE_ALIAS!r}, then from the database"
+        return False, lambda: f"{store.__module__} is in use"
+    alias = settings.SESSION_CACHE_ALIAS
+    return True, lambda: f"read from the cache {alias!r}, then from the database"
 
 
 # {% if cookiecutter.template_engine == "jinja2" %}
 def jinja2() -> Finding:
-    jinja2: Any = engines["jinja2"]
+    jinja2: Any = next((e for e in engines.all() if hasattr(e, "env")), None)
+    if jinja2 is None:
+        return False, lambda: "Django's engine renders all pages"
     kept = jinja2.env.bytecode_cache is not None
-    return kept, f"{len(jinja2.env.cache)} templates compiled in this process"
+    return kept, lambda: f"{len(jinja2.env.cache)} templates compiled in this process"
 
 
 # {% endif %}
@@ -96,18 +117,19 @@ def cached_template_loader() -> Finding:
     django: Any = engines["django"]
     loader = django.engine.template_loaders[0]
     if not isinstance(loader, Loader):
-        return False, f"{type(loader).__name__} reads templates again each time"
-    return True, f"{len(loader.get_template_cache)} templates kept in this process"
+        return False, lambda: f"{type(loader).__name__} reads templates again each time"
+    return True, lambda: f"{len(loader.get_template_cache)} templates kept in this process"
 
 
 def compression() -> Finding:
     above = place("HttpCompressionMiddleware") < place("ConditionalGetMiddleware")
-    return above, "zstd, br, gzip; " + ("above" if above else "not above") + " conditional GET"
+    where = "above" if above else "not above"
+    return above, lambda: f"zstd, br, gzip; {where} conditional GET"
 
 
 def conditional_get() -> Finding:
     used = place("ConditionalGetMiddleware") < len(settings.MIDDLEWARE)
-    return used, "pages carry an ETag" if used else "pages carry no ETag"
+    return used, lambda: "pages carry an ETag" if used else "pages carry no ETag"
 
 
 def place(name: str) -> int:
@@ -118,28 +140,30 @@ def place(name: str) -> int:
 
 def static_files() -> Finding:
     if settings.DEBUG:
-        return None, UNBUILT
+        return None, lambda: UNBUILT
     hashed = isinstance(staticfiles_storage, ManifestFilesMixin)
-    return hashed, "names with a hash" if hashed else "names without a hash"
+    return hashed, lambda: "names with a hash" if hashed else "names without a hash"
 
 
 def bundles() -> Finding:
     if settings.DEBUG:
-        return None, UNBUILT
-    return settings.COMPRESS_OFFLINE, "made by the build"
+        return None, lambda: UNBUILT
+    made = getattr(settings, "COMPRESS_ENABLED", True) and settings.COMPRESS_OFFLINE
+    return made, lambda: "made by the build" if made else "not made by the build"
 
 
 def translation_off() -> Finding:
-    return not settings.USE_I18N, "translated" if settings.USE_I18N else "texts stand as written"
+    on = settings.USE_I18N
+    return not on, lambda: "translated" if on else "texts stand as written"
 
 
 def server() -> Finding:
-    if settings.DEBUG and "{{ cookiecutter.server }}" not in sys.modules:
-        return None, "this is the development server, one process"
-    return "{{ cookiecutter.server }}" in sys.modules, "{{ cookiecutter.server }}"
+    if "{{ cookiecutter.server }}" in sys.modules:
+        return True, lambda: "{{ cookiecutter.server }}"
+    return None, lambda: "this is the development server, one process"
 
 
-FINDINGS = {
+FINDINGS: dict[str, Callable[[], Finding]] = {
     # {% if cookiecutter.interface == "wsgi" %}
     "persistent connections": persistent_connections,
     # {% else %}

@@ -9,6 +9,8 @@ import pytest
 
 from .conftest import WORKERS, Server, backends
 
+pytestmark = pytest.mark.django_db  # the server's database is that of the tests
+
 # {% if cookiecutter.interface == "wsgi" %}
 CONNECTIONS = WORKERS * 4  # threads of each process
 # {% else %}

@@ -40,8 +40,8 @@ def test_every_setting_is_read_by_something() -> None:
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", effects.FINDINGS)
 def test_no_default_is_undone(name: str) -> None:
-    holds, evidence = effects.FINDINGS[name]()
-    assert holds is not False, evidence
+    holds, show = effects.FINDINGS[name]()
+    assert holds is not False, show()
 
 
 @pytest.mark.django_db

@@ -1,0 +1,1 @@
+"""What each default buys, what Django's guide is worth here, and how two projects compare."""
