@@ -109,13 +109,16 @@ def baseline() -> str:
         return results.save("bench", found, known, Path(folder)).read_text("utf-8")
 
 
+def cell(text: str) -> str:
+    """Write a text so that a table takes it for nothing else."""
+    return text.replace("|", "\\|").replace("<", "&lt;").strip()
+
+
 def table(head: str, lines: Iterable[Iterable[str]]) -> str:
     """Write a table; a column whose heading ends with a colon is one of figures."""
     columns = [part.strip() for part in head.split("|")]
     rule = ["---:" if name.endswith(":") else "---" for name in columns]
-    cells = [
-        [cell.replace("|", "\\|").replace("<", "&lt;").strip() for cell in line] for line in lines
-    ]
+    cells = [map(cell, line) for line in lines]
     every = [[name.rstrip(":") for name in columns], rule, *cells]
     return "\n".join(f"| {' | '.join(line)} |" for line in every)
 
