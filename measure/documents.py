@@ -164,7 +164,8 @@ def times(row: Row) -> str:
     time = row.dimensions["time"]
     scale, digits = (100, 1) if row.control == "the limit" else (1, 2)
     factor, low, high = (f"{scale / one:.{digits}f}" for one in (time.ratio, time.high, time.low))
-    return f"{factor} ({low}–{high})"
+    open_ = time.verdict in ("inconclusive", "no difference")
+    return f"{factor} ({low}–{high})" + (f" {time.verdict}" if open_ else "")
 
 
 def defaults(argument: str, charts: dict[Path, str]) -> Iterator[str]:

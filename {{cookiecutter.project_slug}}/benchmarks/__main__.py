@@ -119,9 +119,13 @@ def measure(todo: list[Job], rows: list[Row], screen: Console) -> None:
         for job in todo:
             tick(0)
             # The error that all rows together may make is shared out.
-            rows.append(job.run(alpha=ALPHA / len(todo), seconds=job.seconds, tick=tick))
+            limits = {"alpha": ALPHA / len(todo), "seconds": job.seconds, "tick": tick}
+            rows.append(job.run(**limits))
             done += job.seconds
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:  # before there was anything to keep
+        sys.exit(130)

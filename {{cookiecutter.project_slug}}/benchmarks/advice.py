@@ -128,6 +128,8 @@ def measured(advice: Advice, *, cookie: str, **limits: Any) -> Row:
         row.error = f"The answers differ: {error}"
     except ModuleNotFoundError as error:
         row.error = f"not installed: {error.name}"
+    except Exception as error:  # the other rows can still be measured
+        row.error = f"{type(error).__name__}: {error}"
     else:
         for name, unit, new, old in zip(*COUNTS, *counts, strict=True):
             if new or old:

@@ -34,7 +34,16 @@ from rich.text import Text
 from benchmarks import client, results, servers
 from benchmarks.answers import visible
 from benchmarks.console import console, progress, publish
-from benchmarks.measure import BATCH, WIDEST, Dimension, Row, WrongAnswer, figure, interval, verdict
+from benchmarks.measure import (
+    BATCH,
+    Dimension,
+    Row,
+    WrongAnswer,
+    decided,
+    figure,
+    interval,
+    verdict,
+)
 from benchmarks.sides import Side, ready
 
 # Seconds that all starts may take, and that a page takes at each; as many starts as tell are made.
@@ -100,7 +109,7 @@ class Comparison:
         """Compare the answers and their bytes; pages that differ get no figure."""
         with ExitStack() as stack:
             ports = [stack.enter_context(side.serving()).port for side in self.sides]
-            for name in PAGES.keys() & self.rows.keys():
+            for name in [name for name in PAGES if name in self.rows]:
                 try:
                     new, old = (
                         client.ask(port, PAGES[name].path, **side.headers)
@@ -118,7 +127,7 @@ class Comparison:
         least = next(n for n in count(1) if 2 ** (1 - n) <= self.alpha)
         began = time.monotonic()
         for number in count():
-            todo = [name for name, row in self.rows.items() if not row.error and not decided(row)]
+            todo = [name for name, row in self.rows.items() if not row.error and not self.told(row)]
             if not todo or (number >= least and time.monotonic() - began >= self.seconds):
                 return
 
@@ -128,6 +137,11 @@ class Comparison:
                 tell(f"start {number + 1}: {name}", share * self.seconds)
 
             self.start(todo, number, tick)
+
+    def told(self, row: Row) -> bool:
+        """Say whether a row needs no further starts."""
+        found = row.dimensions.get(row.claim)
+        return found is not None and decided(found)
 
     def start(self, todo: list[str], number: int, tick: Callable[[str, float], None]) -> None:
         """Start both servers once, and take one sample of each row that is to do."""
@@ -188,7 +202,7 @@ class Comparison:
         new, old = self.samples[name, dimension]
         new.append(float(taken[0]))
         old.append(float(taken[1]))
-        ratios = [a / b for a, b in zip(new, old, strict=True)]
+        ratios = [a / b if b else math.inf for a, b in zip(new, old, strict=True)]
         try:
             low, high = interval(ratios, self.alpha)
         except ValueError:  # too few yet: anything may be true
@@ -215,14 +229,6 @@ class Comparison:
 def turns(number: int) -> tuple[int, int]:
     """Say who comes first: what the first leaves behind (caches, heat) hits both alike."""
     return (0, 1) if number % 2 else (1, 0)
-
-
-def decided(row: Row) -> bool:
-    """Say whether further starts would tell nothing new."""
-    found = row.dimensions.get(row.claim)
-    if found is None or found.verdict == "inconclusive":
-        return False
-    return found.high - found.low <= WIDEST * max(1, found.ratio)
 
 
 def difference(new: client.Answer, old: client.Answer) -> str:
@@ -305,4 +311,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:  # before there was anything to keep
+        sys.exit(130)

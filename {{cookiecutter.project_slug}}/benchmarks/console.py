@@ -46,7 +46,7 @@ def progress(total: float, screen: Console) -> Iterator[Callable[[str, float], N
 def publish(
     suite: str, rows: list[Row], conditions: dict[str, Any], screen: Console, **more: Any
 ) -> None:
-    """Store what was found and its page in benchmarks/results/, and print the table.
+    """Store what was found in benchmarks/results/, as a page and as Markdown too; print the table.
 
     Args:
         suite: "bench" or "compare".
@@ -58,5 +58,6 @@ def publish(
     path = results.save(suite, rows, conditions, RESULTS, **more)
     found = results.load(path)
     path.with_suffix(".html").write_text(report.page(found), "utf-8")
+    path.with_suffix(".md").write_text(report.markdown(found), "utf-8")
     report.terminal(found, screen)
-    screen.print(f"Stored as {path.relative_to(Path.cwd())}, shown in {path.stem}.html")
+    screen.print(f"Stored as {path.relative_to(Path.cwd())}, shown in {path.stem}.html and .md")

@@ -179,6 +179,8 @@ def visits(
         for peers in pairs:
             warm.append(batch(peers, 100))
             made.append(servers.connections_made(lab.database))
+            for peer in peers:  # before the server does: they have been idle
+                peer.close()
         numbers = [max(10 * visitors, int(0.05 / seconds)) for seconds in warm]
         found = {"time": lab.rounds(*map(partial, [batch, batch], pairs, numbers))}
         found["connections"] = figure("", *(after - before for before, after in pairwise(made)))
@@ -268,4 +270,6 @@ def measured(default: Default, lab: Lab) -> Row:
         row.dimensions = scenario.measure(lab, default.name)
     except WrongAnswer as error:
         row.error = f"The answers differ: {error}"
+    except (Exception, SystemExit) as error:  # the other rows can still be measured
+        row.error = f"{type(error).__name__}: {error}"
     return row

@@ -173,6 +173,9 @@ def rounds(
 ) -> Dimension:
     """Take turns until the interval is narrow and decided, or the time is over.
 
+    It is looked at after each round, which makes `alpha` a little more than it says; what keeps the
+    verdicts right is that they need the whole interval beyond the smallest effect.
+
     Args:
         experiment: runs one batch and returns seconds per run.
         control: the same for the other side.
@@ -193,11 +196,14 @@ def rounds(
         if len(new) < least:
             continue
         found = sampled(new, old, alpha)
-        narrow = found.high - found.low <= WIDEST * max(1, found.ratio)
-        if (narrow and found.verdict != "inconclusive") or gone >= 1:
-            if narrow:
-                return found
-            return Dimension(**vars(found) | {"verdict": "inconclusive"})
+        if gone >= 1 or decided(found):
+            return found
+
+
+def decided(found: Dimension) -> bool:
+    """Say whether further samples would tell nothing new: the verdict is clear, the interval narrow."""
+    narrow = found.high - found.low <= WIDEST * max(1, found.ratio)
+    return narrow and found.verdict != "inconclusive"
 
 
 def compare(

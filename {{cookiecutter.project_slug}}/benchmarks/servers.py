@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -114,8 +114,18 @@ class Server:
     def memory(self) -> float:
         """Return the bytes of all its processes; pages that they share count once, where known."""
         family = [self.process, *self.process.children(recursive=True)]
-        found = [process.memory_full_info() for process in family]
-        return float(sum(getattr(info, "pss", info.rss) for info in found))
+        return float(sum(map(memory, family)))
+
+
+def memory(process: psutil.Process) -> int:
+    """Return the bytes of a process: its share of what is shared, or all that is resident."""
+    try:
+        info = process.memory_full_info()
+    except psutil.AccessDenied:  # macOS
+        info = process.memory_info()
+    except psutil.NoSuchProcess:
+        return 0
+    return int(getattr(info, "pss", info.rss))
 
 
 @contextmanager
@@ -135,7 +145,7 @@ def serving(
     arguments = [word.replace("PORT", str(port)) for word in command or ("-m", "config.server")]
     log = Path(env["STATIC_ROOT"]).parent / f"{port}.log"
     with log.open("wb") as output:
-        process = subprocess.Popen(
+        process = psutil.Popen(
             [python or sys.executable, *arguments],
             cwd=project,
             env=env | {"PORT": str(port)},
@@ -145,22 +155,19 @@ def serving(
             start_new_session=True,  # Ctrl-C is for us, who then stop it in order
         )
     try:
-        wait_until(lambda: answers(port), process)
-    except TimeoutError:
-        process.kill()
-        sys.exit(f"The server does not answer:\n{log.read_text(errors='replace')[-4000:]}")
-    try:
-        yield Server(port, psutil.Process(process.pid))
+        try:
+            wait_until(lambda: answers(port), process)
+        except TimeoutError:
+            said = log.read_text(errors="replace")[-4000:]
+            sys.exit(f"The server does not answer:\n{said}")
+        yield Server(port, process)
     finally:
-        family = [
-            psutil.Process(process.pid),
-            *psutil.Process(process.pid).children(recursive=True),
-        ]
-        process.terminate()
-        _, alive = psutil.wait_procs(family, STOP)
-        for left in alive:
-            left.kill()
-        process.wait()
+        with suppress(psutil.NoSuchProcess):
+            family = [process, *process.children(recursive=True)]
+            process.terminate()
+            _, alive = psutil.wait_procs(family, STOP)
+            for left in alive:
+                left.kill()
 
 
 def answers(port: int) -> bool:
@@ -171,7 +178,7 @@ def answers(port: int) -> bool:
         return False
 
 
-def wait_until(done: Callable[[], bool], process: "subprocess.Popen[bytes]") -> None:
+def wait_until(done: Callable[[], bool], process: psutil.Popen) -> None:
     """Wait for a process to be ready.
 
     Raises:
@@ -181,7 +188,7 @@ def wait_until(done: Callable[[], bool], process: "subprocess.Popen[bytes]") -> 
     while not done():
         if process.poll() is not None or time.monotonic() > deadline:
             raise TimeoutError
-        time.sleep(0.05)
+        time.sleep(0.005)  # seconds: make compare times the start
 
 
 def connections_made(database: str) -> int:

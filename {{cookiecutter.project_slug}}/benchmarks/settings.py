@@ -52,8 +52,8 @@ def uncached_loaders(settings: Settings) -> dict[str, Any]:
     templates = deepcopy(settings["TEMPLATES"])
     for engine in templates:
         if engine["BACKEND"].endswith("DjangoTemplates"):
-            del engine["APP_DIRS"]
-            engine["OPTIONS"]["loaders"] = [
+            engine.pop("APP_DIRS", None)  # Django refuses both
+            engine.setdefault("OPTIONS", {})["loaders"] = [
                 "django.template.loaders.filesystem.Loader",
                 "django.template.loaders.app_directories.Loader",
             ]
@@ -76,7 +76,7 @@ UNDO: dict[str, Callable[[Settings], dict[str, Any]]] = {
         | {
             "default": {
                 "BACKEND": "django.core.cache.backends.redis.RedisCache",
-                "LOCATION": s["CACHES"]["default"]["LOCATION"],
+                "LOCATION": os.environ["REDIS_URL"],
                 "KEY_PREFIX": s["CACHES"]["default"]["KEY_PREFIX"] + "-django",
             }
         }

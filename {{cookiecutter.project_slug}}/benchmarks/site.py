@@ -37,8 +37,10 @@ class Site:
         with override_settings(**self.changes):
             forget_translation()
             self.handler = WSGIHandler()
-            yield
-        forget_translation()
+            try:
+                yield
+            finally:
+                forget_translation()
 
     def get(self, path: str, *, cookie: str = "", **headers: str) -> Answer:
         """Request `path`, which may have a query; `if_none_match="x"` is the header `If-None-Match`.

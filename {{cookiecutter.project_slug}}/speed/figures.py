@@ -20,12 +20,13 @@ TAKES = {
 
 
 def figure(name: str) -> str:
-    """Say what the default `name` buys and whose figure that is; "no figure yet" if there is none."""
-    for path in sorted(
-        RESULTS.glob("2*.json"), reverse=True
-    ):  # named after their day: newest first
+    """Say what the default `name` buys and where that was measured, if it was.
+
+    The newest run counts; not a quick one, and no row that says that the default was undone.
+    """
+    for path in sorted(RESULTS.glob("2*.json"), reverse=True):  # named after their day
         if found := rows(path).get(name):
-            return f"{found}, measured here on {path.name[:10]}"
+            return f"{found}, measured on {path.name[:10]}"
     template = RESULTS / "template.json"
     if template.exists() and (found := rows(template).get(name)):
         return f"{found}, measured by the template; `make bench` measures here"
@@ -38,9 +39,11 @@ def rows(path: Path) -> dict[str, str]:
     content: dict[str, Any] = json.loads(path.read_text("utf-8"))
     found = {}
     for row in content["rows"]:
-        if row["suite"] == "defaults" and row["dimensions"]:
+        told = row["suite"] == "defaults" and row["dimensions"] and not row["note"]
+        if told and not content["conditions"]["quick"]:
             claimed = row["dimensions"][row["claim"]]
-            low, ratio, high = (f"{claimed[key]:.2g}" for key in ("low", "ratio", "high"))
+            every = (claimed[key] for key in ("low", "ratio", "high"))
+            low, ratio, high = ("∞" if one is None else f"{one:.2g}" for one in every)
             spread = f" ({low} to {high})" if low != high else ""
             found[row["name"]] = f"{ratio}{spread} {TAKES[row['claim']]}: {claimed['verdict']}"
     return found
