@@ -339,7 +339,7 @@ def page(results: Results) -> str:
     used = (amounts, charts, lines, outcomes, ratio, sentence, style, suite, trouble, verdict)
     groups = [list(rows) for _, rows in groupby(results.rows, lambda row: row.suite)]
     template = site.get_template("report.html", globals={each.__name__: each for each in used})
-    return template.render(results=results, groups=groups)
+    return str(template.render(results=results, groups=groups))
 
 
 def outcomes(rows: list[Row]) -> dict[str, list[str]]:
