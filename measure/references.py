@@ -200,7 +200,7 @@ def rows(page: str, samples: dict[str, list[float]]) -> Iterator[Row]:
             experiment=own,
             control=name,
             error="generator-bound" if bound else "",
-            dimensions={"time": sampled(samples[own], samples[name], ALPHA)},
+            dimensions={"time": sampled("s", samples[own], samples[name], ALPHA)},
         )
 
 

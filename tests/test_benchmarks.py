@@ -106,17 +106,26 @@ def test_a_default_that_was_undone_shows_in_the_check_and_in_the_benchmark(
     assert row["dimensions"]["queries"]["verdict"] == "no difference"
 
 
-def test_a_wrong_answer_prints_no_number(own: Path, bench: Callable[..., dict[str, Any]]) -> None:
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ("type(request.session).__module__", "is not"),
+        ('"", status=404', "the status is 404"),  # on both sides: equal, and wrong
+    ],
+)
+def test_a_wrong_answer_prints_no_number(
+    own: Path, bench: Callable[..., dict[str, Any]], given: str, reason: str
+) -> None:
     views = own / "benchmarks/workload/views.py"
     text = views.read_text("utf-8")
-    text = text.replace('f"{request.user.get_username()}\\n"', "type(request.session).__module__")
-    views.write_text(text, "utf-8")
+    views.write_text(text.replace('f"{request.user.get_username()}\\n"', given), "utf-8")
     found = bench(own, "ONLY=cached sessions")
     (row,) = found["rows"]
     assert row["dimensions"] == {}
-    assert "The answers differ" in row["error"]
+    assert "Wrong answer" in row["error"]
+    assert reason in row["error"]
     said = " ".join(found["said"].split())
-    assert "The answers differ" in said
+    assert "Wrong answer" in said
     assert not re.search(r"faster|slower|fewer|no difference|\d \(", said)
 
 

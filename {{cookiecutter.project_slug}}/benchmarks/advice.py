@@ -39,7 +39,7 @@ from django.views.decorators.cache import cache_page
 from django.views.decorators.http import condition
 from whitenoise import WhiteNoise
 
-from benchmarks.answers import visible
+from benchmarks.answers import shown
 from benchmarks.measure import Row, Way, WrongAnswer, compare, figure
 from benchmarks.settings import WORKLOAD
 from benchmarks.site import Answer, Site, counted
@@ -57,7 +57,7 @@ Changes = dict[str, Any]  # of settings
 
 def content(given: object) -> object:
     """Return what a visitor sees, however it is sent."""
-    return visible(given.status, given.headers, given.body) if isinstance(given, Answer) else given
+    return shown(given) if isinstance(given, Answer) else given
 
 
 @dataclass
@@ -125,7 +125,7 @@ def measured(advice: Advice, *, cookie: str, **limits: Any) -> Row:
             found = {} if built else found
             counts = [(*counted(way), size(answer(way))) for way in ways]
     except WrongAnswer as error:
-        row.error = f"The answers differ: {error}"
+        row.error = f"Wrong answer: {error}"
     except ModuleNotFoundError as error:
         row.error = f"not installed: {error.name}"
     except Exception as error:  # the other rows can still be measured

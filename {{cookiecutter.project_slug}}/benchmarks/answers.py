@@ -4,8 +4,11 @@ import gzip
 import re
 import sys
 from html.parser import HTMLParser
+from typing import Any
 
 import brotli
+
+from benchmarks.measure import WrongAnswer
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -64,3 +67,17 @@ def visible(status: int, headers: dict[str, str], body: bytes) -> tuple[int, obj
     if headers.get("content-type", "").startswith("text/html"):
         return status, Outline(plain.decode()).parts
     return status, plain
+
+
+def shown(given: Any) -> object:
+    """Return what a visitor sees of an answer: two sides that fail alike are not equal.
+
+    Args:
+        given: has `status`, `headers` by lower-case name, `body`.
+
+    Raises:
+        WrongAnswer: the status is not 200.
+    """
+    if given.status != 200:
+        raise WrongAnswer(f"the status is {given.status}")
+    return visible(given.status, given.headers, given.body)

@@ -36,13 +36,11 @@ from benchmarks.answers import visible
 from benchmarks.console import console, progress, publish
 from benchmarks.measure import (
     BATCH,
-    Dimension,
     Row,
     WrongAnswer,
     decided,
     figure,
-    interval,
-    verdict,
+    sampled,
 )
 from benchmarks.sides import Side, ready
 
@@ -202,20 +200,7 @@ class Comparison:
         new, old = self.samples[name, dimension]
         new.append(float(taken[0]))
         old.append(float(taken[1]))
-        ratios = [a / b if b else math.inf for a, b in zip(new, old, strict=True)]
-        try:
-            low, high = interval(ratios, self.alpha)
-        except ValueError:  # too few yet: anything may be true
-            low, high = 0.0, math.inf
-        self.rows[name].dimensions[dimension] = Dimension(
-            unit=UNITS[dimension],
-            experiment=new,
-            control=old,
-            ratio=statistics.median(ratios),
-            low=low,
-            high=high,
-            verdict=verdict(low, high),
-        )
+        self.rows[name].dimensions[dimension] = sampled(UNITS[dimension], new, old, self.alpha)
 
     def connections(self) -> list[int]:
         """Return how many connections to the database of each side have been made."""

@@ -14,7 +14,7 @@ from django.core.cache import caches
 from django.test.utils import override_settings
 
 from benchmarks import client, servers
-from benchmarks.answers import decoded, visible
+from benchmarks.answers import decoded, shown
 from benchmarks.measure import Dimension, Row, Way, WrongAnswer, compare, figure, rounds
 from benchmarks.settings import undone
 from benchmarks.site import Answer, Site, counted
@@ -94,7 +94,7 @@ def page(path: str, lab: Lab, name: str, **headers: str) -> Dimensions:
         Way(partial(site.get, path, cookie=lab.session, **headers), site.open)
         for site in (Site(), Site(**changes(name)))
     ]
-    found = lab.compare(ways, same=lambda a: visible(a.status, a.headers, a.body))
+    found = lab.compare(ways, same=shown)
     found["bytes"] = both(lambda way: len(answer(way).body), ways, "B")
     found["queries"] = both(lambda way: counted(way)[0], ways)
     found["rows"] = both(lambda way: counted(way)[1], ways)
@@ -120,10 +120,9 @@ def second_visit(lab: Lab, name: str) -> Dimensions:
         ways.append(Way(partial(site.get, "/catalogue/about/", **etag), site.open))
 
     def same(given: Answer) -> object:
-        shown = kept[0] if given.status == 304 else given
-        return visible(shown.status, shown.headers, shown.body)
+        return shown(kept[0] if given.status == 304 else given)
 
-    if visible(kept[0].status, kept[0].headers, kept[0].body) != same(kept[1]):
+    if shown(kept[0]) != shown(kept[1]):
         raise WrongAnswer("the first visits differ")
     found = lab.compare(ways, same=same)
     found["bytes"] = both(lambda way: len(answer(way).body), ways, "B")
@@ -143,7 +142,12 @@ def cached_value(lab: Lab, name: str) -> Dimensions:
     def read() -> object:
         return caches["default"].get("rows")
 
-    return lab.compare([Way(read, within), Way(read, partial(within, **changes(name)))])
+    def same(given: object) -> object:
+        if given != value:
+            raise WrongAnswer("the cache does not give back what was put in")
+        return given
+
+    return lab.compare([Way(read, within), Way(read, partial(within, **changes(name)))], same)
 
 
 @contextmanager
@@ -166,9 +170,8 @@ def visits(
     prepared = client.request(path, cookie=cookie)
     with two_servers(lab, name, command) as sides:
         given = [client.ask(side.port, path, cookie=cookie) for side in sides]
-        shown = [visible(a.status, a.headers, a.body) for a in given]
-        if shown[0] != shown[1]:
-            raise WrongAnswer(f"{shown[0]!r:.200} is not {shown[1]!r:.200}")
+        if shown(given[0]) != shown(given[1]):
+            raise WrongAnswer(f"{given[0].body!r:.200} is not {given[1].body!r:.200}")
 
         def batch(peers: list[client.Peer], number: int) -> float:
             return client.burst(peers, [prepared], number)[0] / number
@@ -209,8 +212,8 @@ def two_visits(lab: Lab, name: str, page: str) -> Dimensions:
     (static / "staticfiles.json").touch()  # what the production server looks for
     with two_servers(lab, name, static=static) as sides:
         fetched = [files(side.port, page) for side in sides]
-    shown = [visible(a.status, a.headers, a.body) for a, *_ in fetched]
-    if shown[0] != shown[1] or any(a.status != 200 for side in fetched for a in side):
+    pages = [shown(a) for a, *_ in fetched]
+    if pages[0] != pages[1] or any(a.status != 200 for side in fetched for a in side):
         raise WrongAnswer("the pages differ, or a file is missing")
     # A day later the page is asked for again, and every file that the browser may not keep so long.
     return {
@@ -269,7 +272,7 @@ def measured(default: Default, lab: Lab) -> Row:
     try:
         row.dimensions = scenario.measure(lab, default.name)
     except WrongAnswer as error:
-        row.error = f"The answers differ: {error}"
+        row.error = f"Wrong answer: {error}"
     except (Exception, SystemExit) as error:  # the other rows can still be measured
         row.error = f"{type(error).__name__}: {error}"
     return row

@@ -1,6 +1,7 @@
 """Compare two ways to the same answer: interleaved rounds, an interval, a verdict."""
 
 import gc
+import math
 import statistics
 import time
 import tracemalloc
@@ -111,18 +112,22 @@ def interval(values: list[float], alpha: float) -> tuple[float, float]:
     return ordered[below - 1], ordered[n - below]
 
 
-def sampled(experiment: list[float], control: list[float], alpha: float) -> Dimension:
-    """Summarise the seconds of all rounds.
+def sampled(unit: str, experiment: list[float], control: list[float], alpha: float) -> Dimension:
+    """Summarise the samples of all rounds; of too few, nothing can be said yet.
 
     Args:
+        unit: "s", "B" or "" for a count.
         experiment: one sample per round.
         control: the same number of samples.
         alpha: the probability that the interval misses the median, at most.
     """
-    ratios = [new / old for new, old in zip(experiment, control, strict=True)]
-    low, high = interval(ratios, alpha)
+    ratios = [quotient(new, old) for new, old in zip(experiment, control, strict=True)]
+    try:
+        low, high = interval(ratios, alpha)
+    except ValueError:
+        low, high = 0.0, math.inf
     return Dimension(
-        unit="s",
+        unit=unit,
         experiment=experiment,
         control=control,
         ratio=statistics.median(ratios),
@@ -140,7 +145,7 @@ def figure(unit: str, experiment: float, control: float) -> Dimension:
         experiment: of the way that is measured.
         control: of the way that it is compared against.
     """
-    ratio = experiment / control if control else (float("inf") if experiment else 1.0)
+    ratio = quotient(experiment, control)
     return Dimension(
         unit=unit,
         experiment=[float(experiment)],
@@ -150,6 +155,13 @@ def figure(unit: str, experiment: float, control: float) -> Dimension:
         high=ratio,
         verdict=verdict(ratio, ratio),
     )
+
+
+def quotient(experiment: float, control: float) -> float:
+    """Divide; something against nothing is infinite, nothing against nothing is no difference."""
+    if control:
+        return experiment / control
+    return math.inf if experiment else 1.0
 
 
 def verdict(low: float, high: float) -> str:
@@ -195,7 +207,7 @@ def rounds(
         tick(min(gone, 1))
         if len(new) < least:
             continue
-        found = sampled(new, old, alpha)
+        found = sampled("s", new, old, alpha)
         if gone >= 1 or decided(found):
             return found
 
