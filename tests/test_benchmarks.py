@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from conftest import Bake, Run, clear, commit
-from test_projects import PAIRS, Terminal
+from test_projects import PAIRS, Terminal, working_in
 
 CONDITIONS = {"commit", "cores", "cpu", "date", "django", "os", "packages", "postgresql", "python"}
 
@@ -155,6 +155,32 @@ def test_control_c_keeps_what_was_measured_and_leaves_nothing_running(
     assert found["rows"][0]["dimensions"]["time"]["ratio"] > 0
     running = [p.cmdline() for p in psutil.process_iter() if _within(p, own)]
     assert not [c for c in running if "benchmarks" in " ".join(c) or "config.server" in " ".join(c)]
+
+
+def test_control_c_ends_a_comparison_with_all_that_it_has_made(
+    own: Path, run: Run, clean_environment: dict[str, str], tmp_path: Path
+) -> None:
+    env = clean_environment | {"TERM": "xterm", "TMPDIR": str(tmp_path)}
+    terminal = Terminal("make", "compare", "WITH=.", cwd=own, env=env)
+    try:
+        deadline = time.monotonic() + 180
+        while b"start 1: count" not in (
+            terminal.log.read_bytes() if terminal.log.exists() else b""
+        ):
+            assert time.monotonic() < deadline, terminal.log.read_text()
+            time.sleep(0.2)
+        terminal.press_control_c(seconds=60)
+    finally:
+        terminal.close()
+    assert working_in(tmp_path) == []
+    assert list(tmp_path.glob("compare-*")) == []
+    listed = (
+        "import os, psycopg; c = psycopg.connect(os.environ['DATABASE_URL']); print(*[n for n, "
+    )
+    listed += "in c.execute('SELECT datname FROM pg_database WHERE NOT datistemplate')])"
+    services = [own / ".venv/bin/python", "-m", "config.services", "run"]
+    names = run(*services, own / ".venv/bin/python", "-c", listed, cwd=own).split()
+    assert {*names} == {"app", "postgres"}
 
 
 def _within(process: psutil.Process, folder: Path) -> bool:

@@ -5,6 +5,7 @@ import runpy
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from conftest import Bake, Run
 from measure import documents
@@ -78,3 +79,18 @@ def test_the_newest_pypy_finds_the_wheels_that_the_guide_says(
     pip += ["--implementation=pp", "--python-version=3.12", "--abi=pypy312_pp73", "--abi=none"]
     pip += [f"--platform=manylinux_2_{glibc}_x86_64" for glibc in (17, 28)] + ["--platform=any"]
     run(*pip, f"--dest={tmp_path}", package, cwd=tmp_path, code=0 if has_wheel else 1)
+
+
+def test_pypy_is_given_nothing_that_is_compiled_for_cpython_only(bake: Bake, run: Run) -> None:
+    project = bake(server="gunicorn", fresh=True)
+    run("uv", "lock", "--quiet", cwd=project)
+    exported = run("uv", "export", "--no-dev", "--no-hashes", "--quiet", cwd=project)
+    lines = [line for line in exported.splitlines() if re.match("[a-z]", line)]
+    pypy = {"implementation_name": "pypy", "platform_python_implementation": "PyPy"}
+    needs = {
+        need.name
+        for need in map(Requirement, lines)
+        if not need.marker or need.marker.evaluate(pypy | {"python_full_version": "3.12.15"})
+    }
+    assert needs >= {"django", "gunicorn", "psycopg", "redis", "whitenoise"}
+    assert not needs & {"brotli", "granian", "hiredis", "psycopg-binary"}

@@ -567,7 +567,7 @@ def compressed(coding: str, name: str) -> Pairs:
 
 
 for coding, name in (("gzip", GZIP), ("br", ANY), ("zstd", ANY)):
-    ready = partial(guide, "gzipmiddleware", on="a page of 42 KB that is ready")
+    ready = partial(guide, "gzipmiddleware", on="the list page, ready")
     ready(f"a page in {coding}", "as it is", shows="bytes")(partial(compressed, coding, name))
     ready(f"the work of {coding}", "none", expected="more")(partial(compressed, coding, name))
 
