@@ -46,7 +46,7 @@ COMMON = {
     "static/css": "base.css page.css panel.css",
     "static/js": "theme.js visit.js",
     "templates": "404.html 500.html _defaults.html base.html home.html",
-    "tests": "__init__.py conftest.py services.py test_budgets.py test_health.py test_pages.py "
+    "tests": "__init__.py conftest.py services.py test_budgets.py test_checks.py test_health.py test_pages.py "
     "test_server.py test_settings.py",
 }
 # What one answer adds to them; an answer that is not named adds nothing.
@@ -60,8 +60,8 @@ RENDERED = {
     ".": ".env.example Makefile README.md pyproject.toml",
     "benchmarks": "defaults.py settings.py",
     "config": "build.py server.py settings.py",
-    "speed": "defaults.py effects.py",
-    "tests": "test_server.py",
+    "speed": "checks.py defaults.py effects.py",
+    "tests": "test_checks.py test_server.py",
 }
 
 REFUSED = [

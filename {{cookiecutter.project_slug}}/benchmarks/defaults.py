@@ -19,7 +19,7 @@ from benchmarks.measure import Dimension, Row, Way, WrongAnswer, compare, figure
 from benchmarks.settings import undone
 from benchmarks.site import Answer, Site, counted
 from speed.defaults import Default
-from speed.effects import FINDINGS
+from speed.effects import find
 
 Dimensions = dict[str, Dimension]
 
@@ -266,7 +266,7 @@ def measured(default: Default, lab: Lab) -> Row:
         claim=scenario.claim,
         says=default.buys,
     )
-    holds, show = FINDINGS[default.name]()
+    holds, show = find(default)
     if holds is False:
         row.note = f"This project has undone it, so there is nothing to find: {show()}."
     try:

@@ -15,10 +15,6 @@ from environs import Env, EnvError, validate
 GRACE = 25
 
 # {% if cookiecutter.interface == "wsgi" %}
-# Threads overlap waiting for the database and nothing else: a page that computes gets slower, not
-# faster, with more of them. Each keeps a database connection.
-THREADS = 4  # per process
-
 APPLICATION = "config.wsgi.application"
 # {% else %}
 APPLICATION = "config.asgi.application"
@@ -42,7 +38,7 @@ def granian(host: str, port: int, workers: int) -> list[str]:
         "--interface=wsgi",
         "--no-ws",
         # granian's own: up to 512 per process, each with a connection to the database.
-        f"--blocking-threads={THREADS}",
+        f"--blocking-threads={settings.SERVER_THREADS}",
         # granian's own, 30, ends an idle thread and with it the connection that CONN_MAX_AGE keeps.
         "--blocking-threads-idle-timeout=600",  # seconds
         # {% else %}
@@ -91,7 +87,7 @@ def gunicorn(host: str, port: int, workers: int) -> list[str]:
         f"--workers={workers}",
         # {% if cookiecutter.interface == "wsgi" %}
         "--worker-class=gthread",
-        f"--threads={THREADS}",
+        f"--threads={settings.SERVER_THREADS}",
         "--keep-alive=75",  # seconds: longer than a proxy's, so that it never writes to a closed end
         # {% else %}
         "--worker-class=asgi",

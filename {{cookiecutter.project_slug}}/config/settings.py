@@ -282,6 +282,12 @@ TEMPLATES = [
     },
 ]
 
+# {% if cookiecutter.interface == "wsgi" %}
+# Threads overlap waiting for the database and nothing else: a page that computes gets slower, not
+# faster, with more of them. Each keeps a database connection.
+SERVER_THREADS = 4  # per process of the production server; for config/server.py
+
+# {% endif %}
 # static files: a name carries the hash of its content, so that a browser keeps it for ever, and a
 # brotli copy lies beside it. Development keeps plain names: hashes need `make build`.
 STATICFILES_DIRS = [BASE_DIR / "static"]

@@ -13,6 +13,7 @@ class Default:
         django: Django's own choice.
         buys: what it buys, in one sentence.
         scenario: the benchmark that shows it.
+        module: what makes it, where Django and its packages do not.
     """
 
     name: str
@@ -20,6 +21,7 @@ class Default:
     django: str
     buys: str
     scenario: str
+    module: str = ""
 
 
 DEFAULTS = (

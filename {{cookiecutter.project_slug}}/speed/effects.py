@@ -17,12 +17,9 @@ from django.template.loaders.cached import Loader
 from django_redis import get_redis_connection
 from django_redis.cache import RedisCache
 
+from speed import Finding
 from speed.defaults import DEFAULTS, Default
 from speed.figures import figure
-
-# Whether the default is in force (None: in production only, and this is development), which is
-# known without asking a service; and what shows it, which may not be.
-Finding = tuple[bool | None, Callable[[], str]]
 
 UNBUILT = "development uses the files as they are"
 
@@ -32,7 +29,7 @@ class Effect(Default):
     """A default as it was found in this process.
 
     Attributes:
-        holds: whether it is in force; None: in production only, and this is development.
+        holds: whether it is in force; None: off on purpose, or in production only.
         evidence: what shows it.
         figure: what it buys, as it was measured last.
     """
@@ -46,7 +43,7 @@ def observe() -> list[Effect]:
     """Look at every default; opens a connection to the database and to the cache, queries nothing."""
     effects = []
     for default in DEFAULTS:
-        holds, show = FINDINGS[default.name]()
+        holds, show = find(default)
         try:
             evidence = show()
         except Exception as error:  # a service is not there: the page that shows this must not fail
@@ -54,6 +51,14 @@ def observe() -> list[Effect]:
         known = asdict(default) | {"figure": figure(default.name)}
         effects.append(Effect(**known, holds=holds, evidence=evidence))
     return effects
+
+
+def find(default: Default) -> Finding:
+    """Look at one default: its module knows how, or a function below."""
+    if default.module:
+        found: Finding = import_module(default.module).finding()
+        return found
+    return FINDINGS[default.name]()
 
 
 # {% if cookiecutter.interface == "wsgi" %}

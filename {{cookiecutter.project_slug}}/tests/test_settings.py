@@ -16,6 +16,7 @@ from zeal.errors import NPlusOneError
 
 from config import settings as written
 from speed import effects
+from speed.defaults import DEFAULTS, Default
 
 READ_ELSEWHERE = {
     "BASE_DIR",  # by other settings
@@ -25,6 +26,7 @@ READ_ELSEWHERE = {
     "LOCAL_HTTP",  # by config/server.py
     "MAILERS",  # by Django, which has no default for it...
     "ROOT_URLCONF",  # ...nor for this
+    "SERVER_THREADS",  # by config/server.py
     "SITE_NAME",  # by core/context.py
     "TRUSTED_PROXY",  # by config/server.py
     "ZEAL_RAISE",
@@ -38,9 +40,9 @@ def test_every_setting_is_read_by_something() -> None:
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("name", effects.FINDINGS)
-def test_no_default_is_undone(name: str) -> None:
-    holds, show = effects.FINDINGS[name]()
+@pytest.mark.parametrize("default", DEFAULTS, ids=lambda default: default.name)
+def test_no_default_is_undone(default: Default) -> None:
+    holds, show = effects.find(default)
     assert holds is not False, show()
 
 
