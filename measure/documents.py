@@ -142,19 +142,43 @@ def drawn(rows: list[Row], name: str, charts: dict[Path, str]) -> Iterator[str]:
             yield f"![{title}]({file})"
 
 
+# What a project is measured against, and the heading of its column.
+CONTROLS = {
+    "informed stock": "× informed stock:",
+    "stock, a worker per core": "× stock, a worker per core:",
+    "stock, one worker": "× stock, one worker:",
+    "the limit": "% of the limit:",
+    "Django's cache_page": "× cache_page:",
+    "its hello": "× its hello:",
+}
+
+
 def headline(argument: str, charts: dict[Path, str]) -> Iterator[str]:
     """Show how many times as many requests a second a project answers, for both engines."""
     lines = []
     for engine in ("django", "jinja2"):
         rows = load(f"reference-{engine}").rows
         for page in dict.fromkeys(row.name for row in rows):
-            *sides, _ = (row for row in rows if row.name == page)  # the last: the load generator
-            own = 1 / statistics.median(sides[0].dimensions["time"].experiment)
-            lines.append([engine, page, *map(times, sides), f"{own:,.0f}"])
-    head = "engine | page | × informed stock: | × stock, a worker per core: | × stock, one worker:"
-    yield table(f"{head} | % of the limit: | requests per second:", lines)
+            found = {row.control: row for row in rows if row.name == page}
+            own = next(iter(found.values()))
+            if "bytes" not in own.dimensions:
+                continue  # it has a sentence of its own
+            second = 1 / statistics.median(own.dimensions["time"].experiment)
+            factors = [times(found[one]) if one in found else "" for one in CONTROLS]
+            size = own.dimensions["bytes"].ratio or 0
+            lines.append([engine, page, *factors, f"{second:,.0f}", f"{100 * size:.0f}"])
+    head = " | ".join(["engine", "page", *CONTROLS.values(), "requests per second:"])
+    yield table(f"{head} | % of stock's bytes:", lines)
     found = load("reference-django")
     yield f"Requests per second, {found.rows[0].scenario}. {report.sentence(found)}"
+
+
+def expiry(argument: str, charts: dict[Path, str]) -> Iterator[str]:
+    """Show what a page that expires does to the slowest visitors."""
+    rows = (load(f"reference-{engine}").rows[-1] for engine in ("django", "jinja2"))
+    lines = [[row.name, row.scenario, row.control, measured(row, "time")] for row in rows]
+    engines = ([engine, *line] for engine, line in zip(("django", "jinja2"), lines, strict=True))
+    yield table("engine | what | who asks | against | ratio of times", engines)
 
 
 def times(row: Row) -> str:
@@ -173,7 +197,8 @@ def defaults(argument: str, charts: dict[Path, str]) -> Iterator[str]:
     rows = [of(default.name)[0][1] for default in DEFAULTS]
     lines = []
     for row in rows:
-        link = f"[{row.name}](#{row.name.lower().replace(' ', '-')})"
+        anchor = re.sub(r"[^\w -]", "", row.name.lower()).replace(" ", "-")  # as GitHub makes it
+        link = f"[{row.name}](#{anchor})"
         lines.append([link, row.says, row.claim, measured(row, row.claim)])
     yield table("default | what it buys | measured | ratio", lines)
     yield from drawn(rows, "defaults", charts)
@@ -244,5 +269,6 @@ def pythons(argument: str, charts: dict[Path, str]) -> Iterator[str]:
 
 
 BLOCKS = {
-    block.__name__: block for block in (advice, comparison, default, defaults, headline, pythons)
+    block.__name__: block
+    for block in (advice, comparison, default, defaults, expiry, headline, pythons)
 }

@@ -20,25 +20,70 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from uuid import uuid4
 
 import django
 from benchmarks import client, results, servers
 from benchmarks.answers import visible
-from benchmarks.measure import Row, WrongAnswer, sampled
+from benchmarks.measure import Row, WrongAnswer, figure, sampled
 from config.server import granian
 
 VISITORS = 8  # at once: enough for all cores to have work
 SAMPLE = 0.4  # seconds that a sample takes at least
-STARTS = 9  # the fewest that give an interval with ALPHA
-ALPHA = results.ALPHA / 12  # three pages, four references
-PAGES = {"hello": "/catalogue/hello/", "count": "/catalogue/count/", "list": "/catalogue/"}
+STRANGERS = 4000  # more than ask within a sample
+STARTS = 10  # the fewest that give an interval with ALPHA
+ALPHA = results.ALPHA / 24  # five pages with four references at most, and two more
 WORKERS = os.cpu_count() or 1
+OWN = "this project"
+EXPIRY = "the slowest of 100 answers, of a page that expires each second"
+LIMIT = "the limit"
 GENERATOR = "load generator"  # against a server that does nothing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """A page that all sides have.
+
+    Attributes:
+        scenario: who comes.
+        path: of the page in plain Django.
+        own: its path in this project, where it uses what `speed` has and Django has not.
+        anonymous: whether the visitors are strangers, each with other cookies of no concern to the
+            page, and one in ten with a parameter that it does not know.
+        beside: further pages of this project, by what they are.
+    """
+
+    path: str
+    own: str = ""
+    anonymous: bool = False
+    beside: dict[str, str] = field(default_factory=dict)
+
+
+PAGES = {
+    "hello": Page(path="/catalogue/hello/"),
+    "count": Page(path="/catalogue/count/"),
+    "list": Page(path="/catalogue/"),
+    "list, in a fragment": Page(path="/catalogue/", own="/catalogue/kept/fragment/"),
+    "list for anybody, kept": Page(
+        path="/catalogue/about/",
+        own="/catalogue/kept/about/",
+        anonymous=True,
+        beside={
+            "its hello": "/catalogue/hello/",
+            "Django's cache_page": "/catalogue/kept/by-django/",
+        },
+    ),
+}
+
+# A page that lives for a second, asked for by a crowd while it expires again and again.
+EXPIRING = {OWN: "/catalogue/kept/expiring/", "Django's cache_page": "/catalogue/kept/by-django/1/"}
+CROWD = 64  # visitors at once
+EXPIRIES = 3  # seconds
 
 UNAVOIDABLE = {
     "stock/settings.py": """
@@ -86,10 +131,43 @@ class Side:
         """Start it."""
         return servers.serving(self.env, *self.command, project=self.project, python=self.python)
 
-    def request(self, page: str, size: int) -> bytes:
-        """Prepare the request for a page of so many bytes."""
-        path = f"/?{size}" if self.name == GENERATOR else PAGES[page]
-        return client.request(path, cookie=self.cookie)
+
+@dataclass(frozen=True)
+class Contender:
+    """A page of a server, and what its visitors send."""
+
+    side: Side
+    path: str
+    anonymous: bool = False
+
+    def requests(self) -> list[bytes]:
+        """Prepare the requests of its visitors."""
+        if not self.anonymous:
+            return [client.request(self.path, cookie=self.side.cookie)]
+        seen = uuid4().hex  # no value of the parameter was there before
+        return [
+            client.request(
+                f"{self.path}?click={seen}-{visitor}" if visitor % 10 == 0 else self.path,
+                cookie=f"theme=dark; _ga=GA1.1.{visitor}.{visitor}",
+            )
+            for visitor in range(STRANGERS)
+        ]
+
+    def ask(self, port: int, **headers: str) -> client.Answer:
+        """Ask once."""
+        cookie = "theme=dark" if self.anonymous else self.side.cookie
+        return client.ask(port, self.path, cookie=cookie, **headers)
+
+
+def contenders(page: Page, sides: list[Side]) -> dict[str, Contender]:
+    """Return who is measured with a page: this project first, the load generator last."""
+    own, *stock, limit, generator = sides
+    found = {OWN: Contender(own, page.own or page.path, page.anonymous)}
+    found |= {side.name: Contender(side, page.path, page.anonymous) for side in stock}
+    found |= {name: Contender(own, path, page.anonymous) for name, path in page.beside.items()}
+    if not page.own:
+        found[LIMIT] = Contender(limit, page.path)
+    return found | {GENERATOR: Contender(generator, "/")}
 
 
 def startproject(folder: Path, env: dict[str, str]) -> tuple[str, str]:
@@ -123,6 +201,7 @@ def ready() -> Iterator[list[Side]]:
         ]
         os.environ["MAINTENANCE_URL"] = os.environ["DATABASE_URL"]
         own = servers.environment(databases[0], folder / "static")
+        os.environ.update(own)  # its settings tell how its server is started
         env = own | {"DATABASE_URL": databases[1], "DJANGO_SETTINGS_MODULE": "stock.settings"}
         stock = folder / "stock"
         python, session = startproject(stock, env | {"AGE": "0"})
@@ -136,72 +215,116 @@ def ready() -> Iterator[list[Side]]:
         # The project's own options, of which the first three name what it serves.
         options = ("-m", "granian", *granian("127.0.0.1", "PORT", WORKERS)[3:])
         yield [
-            Side("this project", f"sessionid={servers.prepare(own)}", own),
+            Side(OWN, f"sessionid={servers.prepare(own)}", own),
             gunicorn("informed stock", WORKERS, 60),
             gunicorn("stock, a worker per core", WORKERS, 0),
             gunicorn("stock, one worker", 1, 0),
-            Side("the limit", cookie, env, (*options, "measure.raw:application")),
+            Side(LIMIT, cookie, env, (*options, "measure.raw:application")),
             Side(GENERATOR, "", env, (*options, "measure.raw:idle")),
         ]
 
 
-def size(page: str, ports: dict[Side, int]) -> int:
-    """Check that all sides give the same page, the limit to the byte; return how long it is.
+def shown(page: Page, found: dict[str, Contender], ports: dict[Side, int]) -> dict[str, int]:
+    """Check that all give the same page, the limit to the byte.
+
+    Returns:
+        How many bytes of body a browser gets from each.
 
     Raises:
         WrongAnswer: they do not.
     """
-    *sides, _ = ports
-    given = [client.ask(ports[side], PAGES[page], cookie=side.cookie) for side in sides]
-    shown = [visible(answer.status, answer.headers, answer.body) for answer in given]
-    if any(one != shown[0] for one in shown) or given[-1].body != given[-2].body:
-        raise WrongAnswer(f"{page} is not the same on all sides")
-    return len(given[-1].body)
+    sizes: dict[str, int] = {}
+    seen: dict[str, object] = {}
+    plain = b""
+    for name, one in found.items():
+        if name == GENERATOR or (one.path != page.path and one.path == PAGES["hello"].path):
+            continue
+        answer = one.ask(ports[one.side])
+        seen[name] = visible(answer.status, answer.headers, answer.body)
+        sizes[name] = len(one.ask(ports[one.side], accept_encoding="gzip, br, zstd").body)
+        if name == LIMIT and answer.body != plain:
+            raise WrongAnswer(f"{page.path} of the limit is not stock's to the byte")
+        plain = answer.body
+    if any(one != seen[OWN] for one in seen.values()):
+        raise WrongAnswer(f"{page.path} is not the same on all sides")
+    return sizes | {GENERATOR: len(plain)}
 
 
-def pace(port: int, prepared: bytes) -> float:
+def pace(port: int, requests: list[bytes]) -> float:
     """Return the seconds per answer that a server takes for its visitors."""
     peers = [client.Peer(port) for _ in range(VISITORS)]
     least = 6 * VISITORS  # of which each thread of each process gets some
-    warm = client.burst(peers, [prepared], least)[0] / least
+    warm = client.burst(peers, requests, least)[0] / least
     number = max(least, int(SAMPLE / warm))
-    taken = client.burst(peers, [prepared], number)[0] / number
+    taken = client.burst(peers, requests, number)[0] / number
     for peer in peers:
         peer.close()
     return taken
 
 
+def slowest(port: int, path: str) -> float:
+    """Return the seconds that 99 of 100 answers stay below while a page expires for a crowd."""
+    peers = [client.Peer(port) for _ in range(CROWD)]
+    prepared = [client.request(path)]
+    answers = 20 * CROWD
+    warm = client.burst(peers, prepared, answers)[0] / answers
+    _, *taken = client.burst(peers, prepared, int(EXPIRIES / warm))
+    for peer in peers:
+        peer.close()
+    return statistics.quantiles(taken, n=100)[-1]
+
+
 def measured(sides: list[Side]) -> list[Row]:
     """Start all sides again and again, and let them take turns with each page."""
     taken: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    sizes: dict[str, dict[str, int]] = {}
+    late: dict[str, list[float]] = {name: [] for name in EXPIRING}
     for start in range(STARTS):
         print(f"start {start + 1} of {STARTS}", flush=True)
         with ExitStack() as stack:
             ports = {side: stack.enter_context(side.serving()).port for side in sides}
-            for page in PAGES:
-                length, first = size(page, ports), start % len(sides)
-                for side in sides[first:] + sides[:first]:
-                    sample = pace(ports[side], side.request(page, length))
-                    taken[page][side.name].append(sample)
-    return [row for page, samples in taken.items() for row in rows(page, samples)]
+            for title, page in PAGES.items():
+                found = contenders(page, sides)
+                sizes[title] = shown(page, found, ports)
+                turns, first = [*found], start % len(found)
+                for name in turns[first:] + turns[:first]:
+                    one = found[name]
+                    if name == GENERATOR:
+                        one = replace(one, path=f"/?{sizes[title][GENERATOR]}")
+                    taken[title][name].append(pace(ports[one.side], one.requests()))
+            for name, path in EXPIRING.items():
+                late[name].append(slowest(ports[sides[0]], path))
+    expiry = Row(
+        suite="reference",
+        name=EXPIRY,
+        scenario=f"{CROWD} visitors at once",
+        experiment=OWN,
+        control="Django's cache_page",
+        dimensions={"time": sampled("s", *late.values(), ALPHA)},
+    )
+    return [row for title in PAGES for row in rows(title, taken[title], sizes[title])] + [expiry]
 
 
-def rows(page: str, samples: dict[str, list[float]]) -> Iterator[Row]:
+def rows(title: str, samples: dict[str, list[float]], sizes: dict[str, int]) -> Iterator[Row]:
     """Compare this project with each of the others; what was bound by the generator says so."""
-    own, *others = samples
     medians = {name: statistics.median(values) for name, values in samples.items()}
-    for name in others:
+    for name in samples:
+        if name == OWN:
+            continue
         # The generator must be able to send twice what is reported, else it is what was measured.
-        bound = min(medians[own], medians[name]) < 2 * medians[GENERATOR]
-        yield Row(
+        bound = min(medians[OWN], medians[name]) < 2 * medians[GENERATOR]
+        row = Row(
             suite="reference",
-            name=page,
+            name=title,
             scenario=f"{VISITORS} visitors at once",
-            experiment=own,
+            experiment=OWN,
             control=name,
             error="generator-bound" if bound else "",
-            dimensions={"time": sampled("s", samples[own], samples[name], ALPHA)},
+            dimensions={"time": sampled("s", samples[OWN], samples[name], ALPHA)},
         )
+        if name in sizes and name != GENERATOR:
+            row.dimensions["bytes"] = figure("B", sizes[OWN], sizes[name])
+        yield row
 
 
 def main() -> None:
@@ -211,7 +334,6 @@ def main() -> None:
     options = parser.parse_args()
     with ready() as sides:
         found = measured(sides)
-        os.environ.update(sides[0].env)
         django.setup()
         known = results.conditions()
     results.save("reference", found, known, options.file.parent).replace(options.file)

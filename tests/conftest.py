@@ -21,6 +21,8 @@ from cookiecutter.main import cookiecutter
 
 ROOT = Path(__file__).resolve().parent.parent
 
+collect_ignore = ["speed"]  # test_speed.py runs these in a project
+
 # All that a command may see of the developer's machine: where things are, and whom to trust.
 INHERITED = {"HOME", "LANG", "SSL_CERT_DIR", "SSL_CERT_FILE", "PIP_CERT", "TMPDIR", "UV_CACHE_DIR"}
 

@@ -34,25 +34,31 @@ COMMON = {
     "defaults.py described.py load.py measure.py report.html report.py results.py servers.py "
     "settings.py sides.py site.py test_pages.py urls.py visitors.py",
     "benchmarks/results": "template.json",
-    "benchmarks/workload": "__init__.py data.py jinja.py models.py urls.py views.py",
-    "benchmarks/workload/jinja2/catalogue": "base.html item.html list.html",
+    "benchmarks/workload": "__init__.py data.py jinja.py kept.py models.py urls.py views.py",
+    "benchmarks/workload/jinja2/catalogue": "base.html fragment.html item.html list.html rows.html",
     "benchmarks/workload/static/catalogue": "catalogue.css",
-    "benchmarks/workload/templates/catalogue": "base.html item.html list.html",
+    "benchmarks/workload/templates/catalogue": "base.html fragment.html item.html list.html rows.html",
     "config": "__init__.py build.py server.py services.py settings.py urls.py",
     "core": "__init__.py admin.py apps.py context.py health.py models.py urls.py views.py",
     "core/migrations": "0001_initial.py __init__.py",
-    "speed": "__init__.py apps.py checks.py defaults.py effects.py figures.py redis.py",
+    "speed": "__init__.py apps.py checks.py defaults.py effects.py figures.py fragments.py pages.py "
+    "peers.py redis.py tiers.py urls.py users.py whitespace.py",
     "static": "favicon.svg",
     "static/css": "base.css page.css panel.css",
     "static/js": "theme.js visit.js",
     "templates": "404.html 500.html _defaults.html base.html home.html",
-    "tests": "__init__.py conftest.py services.py test_budgets.py test_checks.py test_health.py test_pages.py "
-    "test_server.py test_settings.py",
+    "tests": "__init__.py conftest.py services.py test_budgets.py test_cached_pages.py test_checks.py "
+    "test_fragments.py test_health.py test_pages.py test_peers.py test_server.py test_settings.py "
+    "test_tiers.py test_urls.py test_users.py test_whitespace.py",
 }
 # What one answer adds to them; an answer that is not named adds nothing.
 ADDED = {
     "asgi": {"config": "asgi.py", "speed": "static.py"},
-    "jinja2": {"config": "jinja2.py"},
+    "jinja2": {
+        "config": "jinja2.py",
+        "speed": "fragments_jinja2.py jinja.py whitespace_jinja2.py",
+        "tests": "test_fragments_jinja2.py test_jinja.py",
+    },
     "wsgi": {"config": "wsgi.py"},
 }
 # The only files in which anything depends on an answer.

@@ -153,6 +153,8 @@ def burst(peers: Sequence[Peer], requests: Sequence[Request], number: int) -> li
 
         def next_request(peer: Peer) -> None:
             if (prepared := next(waiting, None)) is None:
+                if peer.socket and peer.socket.fileno() in selector.get_map():
+                    selector.unregister(peer.socket)  # what comes now is the end of it, no answer
                 return
             sent[peer] = time.perf_counter()
             peer.send(prepared)

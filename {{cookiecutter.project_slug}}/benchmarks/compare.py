@@ -68,7 +68,7 @@ PAGES = {
     "home": Page("/", "the project's own start page"),
 }
 PAGES |= {
-    f"{name}, {CROWD} at once": PAGES[name]._replace(visitors=CROWD)
+    f"{name} by {CROWD} at once": PAGES[name]._replace(visitors=CROWD)
     for name in ("hello", "count", "list")
 }
 # Of the servers themselves: what is looked at, and the dimension that the row is about.
@@ -154,7 +154,7 @@ class Comparison:
                 taken[i] = time.monotonic() - clock
             both = [running[0], running[1]]
             with suppress(OSError, WrongAnswer):  # so that all threads connect; its own row tells
-                self.visits(both, PAGES[f"count, {CROWD} at once"], 0)
+                self.visits(both, PAGES[f"count by {CROWD} at once"], 0)
             for done, name in enumerate(todo):
                 tick(name, done / len(todo))
                 if name == "start":

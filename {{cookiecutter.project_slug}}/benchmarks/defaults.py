@@ -25,6 +25,7 @@ Dimensions = dict[str, Dimension]
 
 VISITORS = 8  # at once, where visitors come at once
 DAY = 86400  # seconds
+CACHED_USER = "speed.users.CachedUserMiddleware"
 ACCEPT = "gzip, deflate, br, zstd"  # as browsers send it
 
 
@@ -90,10 +91,31 @@ def both(count: Callable[[Way], float], ways: list[Way], unit: str = "") -> Dime
 
 def page(path: str, lab: Lab, name: str, **headers: str) -> Dimensions:
     """Ask for a page in this process, as the signed-in visitor."""
-    ways = [
-        Way(partial(site.get, path, cookie=lab.session, **headers), site.open)
-        for site in (Site(), Site(**changes(name)))
-    ]
+    headers["cookie"] = lab.session
+    return pages(lab, (Site(), path), (Site(**changes(name)), path), **headers)
+
+
+def views(path: str, other: str, lab: Lab, name: str, *, anonymous: bool = False) -> Dimensions:
+    """Ask for a page of which Django's own choice is another view."""
+    cookie = "" if anonymous else lab.session
+    return pages(lab, (Site(), path), (Site(), other), cookie=cookie)
+
+
+def cached_user(lab: Lab, name: str) -> Dimensions:
+    """Ask for a page with the line that turns the default on, and without it."""
+    django, ours = "django.contrib.auth.middleware.AuthenticationMiddleware", CACHED_USER
+    on = [ours if path == django else path for path in settings.MIDDLEWARE]
+    off = [django if path == ours else path for path in settings.MIDDLEWARE]
+    path = "/catalogue/account/"
+    # For some seconds after a sign-in there is no copy.
+    caches[settings.SESSION_CACHE_ALIAS].clear()
+    sites = Site(MIDDLEWARE=on), Site(MIDDLEWARE=off)
+    return pages(lab, *((site, path) for site in sites), cookie=lab.session)
+
+
+def pages(lab: Lab, *sides: tuple[Site, str], **headers: str) -> Dimensions:
+    """Ask two sites for a page each."""
+    ways = [Way(partial(site.get, path, **headers), site.open) for site, path in sides]
     found = lab.compare(ways, same=shown)
     found["bytes"] = both(lambda way: len(answer(way).body), ways, "B")
     found["queries"] = both(lambda way: counted(way)[0], ways)
@@ -243,6 +265,17 @@ SCENARIOS = {
     "jinja2": Scenario(LIST),
     # {% endif %}
     "cached template loader": Scenario(partial(page, "/admin/login/")),
+    "whitespace": Scenario(LIST, claim="bytes"),
+    "compiled urls": Scenario(LIST),
+    "N+1 guard": Scenario(
+        partial(views, "/catalogue/kept/guarded/", "/catalogue/kept/forgotten/"), claim="queries"
+    ),
+    "cached user": Scenario(cached_user),
+    "two-tier cache": Scenario(partial(page, "/catalogue/kept/fragment/")),
+    "fragments": Scenario(partial(views, "/catalogue/kept/rows/", "/catalogue/")),
+    "page cache": Scenario(
+        partial(views, "/catalogue/kept/about/", "/catalogue/kept/by-django/", anonymous=True)
+    ),
     "compression": Scenario(partial(LIST, accept_encoding=ACCEPT), claim="bytes"),
     "conditional GET": Scenario(second_visit, claim="bytes"),
     "static files": Scenario(partial(two_visits, page="/admin/login/"), claim="bytes"),

@@ -47,17 +47,54 @@ def without(settings: Settings, name: str) -> dict[str, Any]:
     return {"MIDDLEWARE": [path for path in settings["MIDDLEWARE"] if not path.endswith(name)]}
 
 
-def uncached_loaders(settings: Settings) -> dict[str, Any]:
+LOADERS = [
+    "django.template.loaders.filesystem.Loader",
+    "django.template.loaders.app_directories.Loader",
+]
+CACHED = [("django.template.loaders.cached.Loader", LOADERS)]
+
+
+def templates(settings: Settings, change: Callable[[str, dict[str, Any]], None]) -> dict[str, Any]:
+    """Change the options of the engines; `change` is given the name and the options of each."""
+    engines = deepcopy(settings["TEMPLATES"])
+    for engine in engines:
+        options = engine.setdefault("OPTIONS", {})
+        if engine.pop("APP_DIRS", False) and engine["BACKEND"].endswith("DjangoTemplates"):
+            options["loaders"] = CACHED  # which is what it stands for
+        change(engine["BACKEND"].rpartition(".")[2], options)
+    return {"TEMPLATES": engines}
+
+
+def uncached_loaders(engine: str, options: dict[str, Any]) -> None:
     """Set the loaders of Django's engine as one does without knowing what that turns off."""
-    templates = deepcopy(settings["TEMPLATES"])
-    for engine in templates:
-        if engine["BACKEND"].endswith("DjangoTemplates"):
-            engine.pop("APP_DIRS", None)  # Django refuses both
-            engine.setdefault("OPTIONS", {})["loaders"] = [
-                "django.template.loaders.filesystem.Loader",
-                "django.template.loaders.app_directories.Loader",
-            ]
-    return {"TEMPLATES": templates}
+    if engine == "DjangoTemplates":
+        options["loaders"] = LOADERS
+
+
+def whitespace_kept(engine: str, options: dict[str, Any]) -> None:
+    """Load templates as they are written."""
+    if engine == "DjangoTemplates":
+        options["loaders"] = CACHED
+    else:
+        extensions = options["extensions"]
+        options["extensions"] = [name for name in extensions if not name.endswith(".Whitespace")]
+
+
+def plain_urls(engine: str, options: dict[str, Any]) -> None:
+    """Make each link anew."""
+    if engine == "DjangoTemplates":
+        options["builtins"] = [name for name in options["builtins"] if name != "speed.urls"]
+    else:
+        options["environment"] = "benchmarks.workload.jinja.with_plain_urls"
+
+
+def one_tier(settings: Settings) -> dict[str, Any]:
+    """Read fragments from Redis each time."""
+    caches = deepcopy(settings["CACHES"])
+    for alias in caches.values():
+        if alias.get("OPTIONS", {}).get("CLIENT_CLASS") == "speed.tiers.TieredClient":
+            alias["OPTIONS"]["CLIENT_CLASS"] = "speed.redis.PrefixClient"
+    return {"CACHES": caches}
 
 
 # Django's own choice in place of each default.
@@ -87,7 +124,14 @@ UNDO: dict[str, Callable[[Settings], dict[str, Any]]] = {
         "TEMPLATES": [e for e in s["TEMPLATES"] if not e["BACKEND"].endswith("Jinja2")]
     },
     # {% endif %}
-    "cached template loader": uncached_loaders,
+    "cached template loader": lambda s: templates(s, uncached_loaders),
+    "whitespace": lambda s: templates(s, whitespace_kept),
+    "compiled urls": lambda s: templates(s, plain_urls),
+    "N+1 guard": lambda s: {},  # what is undone elsewhere than in settings: see defaults.py
+    "cached user": lambda s: {},
+    "two-tier cache": one_tier,
+    "fragments": lambda s: {},
+    "page cache": lambda s: without(s, "PageCacheMiddleware"),
     "compression": lambda s: without(s, "HttpCompressionMiddleware"),
     "conditional GET": lambda s: without(s, "ConditionalGetMiddleware"),
     "static files": lambda s: {
@@ -100,7 +144,7 @@ UNDO: dict[str, Callable[[Settings], dict[str, Any]]] = {
     },
     "bundles": lambda s: {"COMPRESS_ENABLED": False, "COMPRESS_OFFLINE": False},
     "translation off": lambda s: {"USE_I18N": True},
-    "server": lambda s: {},  # not a setting: see defaults.py
+    "server": lambda s: {},
 }
 
 

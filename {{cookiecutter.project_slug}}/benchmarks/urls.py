@@ -6,6 +6,7 @@ from benchmarks.settings import project
 
 urlpatterns = [
     # First: the project may end with a pattern that takes every address.
+    path("catalogue/kept/", include("benchmarks.workload.kept")),
     path("catalogue/", include("benchmarks.workload.urls")),
     path("", include(project["ROOT_URLCONF"])),
 ]

@@ -1,31 +1,25 @@
 """The Jinja2 environment of the project's own pages; the admin keeps Django's engine."""
 
+from pathlib import Path
 from typing import Any
 
-from compressor.contrib.jinja2ext import CompressorExtension
-from django.template.defaultfilters import date
-from django.templatetags.static import static
-from django.urls import reverse
-from jinja2 import Environment, FileSystemBytecodeCache
+from speed.jinja import BytecodeCache, Environment, date, static
+from speed.urls import url
+
+# Beside this module's own bytecode: whoever may write there may change the code as well.
+COMPILED = Path(__file__).with_name("__pycache__")
 
 
 def environment(**options: Any) -> Environment:
     """Build the environment that `TEMPLATES` names.
 
     Args:
-        options: Django's own choices (loader, autoescape on, auto_reload with DEBUG), kept.
+        options: those of `TEMPLATES`, and Django's own (loader, autoescape on, auto_reload with DEBUG).
     """
-    environment = Environment(
-        **options,
-        # A new process loads compiled templates instead of compiling them again.
-        bytecode_cache=FileSystemBytecodeCache(),
-        extensions=[CompressorExtension],
-    )
+    # A new process loads compiled templates instead of compiling them again. Not in development,
+    # where extensions and filters change under them.
+    compiled = None if options["auto_reload"] else BytecodeCache(COMPILED)
+    environment = Environment(**options, bytecode_cache=compiled)
     environment.filters["date"] = date
     environment.globals.update(static=static, url=url)
     return environment
-
-
-def url(name: str, *args: Any, **kwargs: Any) -> str:
-    """Like Django's `url` tag: `url("item", 3)`, `url("item", pk=3)`."""
-    return reverse(name, args=args, kwargs=kwargs)

@@ -202,7 +202,7 @@ redis_options = {
     "SOCKET_CONNECT_TIMEOUT": 0.5,  # seconds: redis-py waits 5 on each request of an outage
     "SOCKET_TIMEOUT": 0.5,  # seconds: a cache slower than that is slower than the database
 }
-CACHES = {
+CACHES: dict[str, dict[str, Any]] = {
     "default": {
         "BACKEND": "django_redis.cache.RedisCache",
         "KEY_PREFIX": f"{prefix}-cache",
@@ -218,6 +218,18 @@ CACHES = {
         "OPTIONS": redis_options | {"MAX_TIMEOUT": 300},  # seconds
     },
 }
+# Of the page cache, and of Django's `cache` tag, which looks for this name.
+CACHES["pages"] = CACHES["default"] | {"KEY_PREFIX": f"{prefix}-pages"}
+CACHES["template_fragments"] = CACHES["default"] | {
+    "KEY_PREFIX": f"{prefix}-fragments",
+    # two-tier cache: a fragment is asked for more often than it changes. A copy in the process
+    # answers for a second before Redis is asked again; `default` and `sessions` are always exact.
+    "OPTIONS": redis_options | {"CLIENT_CLASS": "speed.tiers.TieredClient"},
+}
+# The switch: development shows each change at once, and keeps neither pages nor fragments.
+if DEBUG:
+    off = {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}
+    CACHES |= {"pages": off, "template_fragments": off}
 # Without the cache the site is slower, not broken: log the failure and go on.
 DJANGO_REDIS_IGNORE_EXCEPTIONS = True
 DJANGO_REDIS_LOG_IGNORED_EXCEPTIONS = True
@@ -239,10 +251,14 @@ MIDDLEWARE = [
     "django_http_compression.middleware.HttpCompressionMiddleware",
     # conditional GET: a page that the visitor already has is answered with 304 and no body.
     "django.middleware.http.ConditionalGetMiddleware",
+    # page cache: keeps the finished pages of views that ask for it, if they show nobody's own data.
+    "speed.pages.PageCacheMiddleware",
     *(["debug_toolbar.middleware.DebugToolbarMiddleware"] if toolbar else []),
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
+    # cached user: off, because a change that sends no signal shows after a minute only. To spare each
+    # page of a signed-in visitor a query, write speed.users.CachedUserMiddleware here.
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -261,22 +277,39 @@ TEMPLATES = [
                 "core.context.site",
             ],
             "environment": "config.jinja2.environment",
+            "extensions": [
+                "compressor.contrib.jinja2ext.CompressorExtension",
+                "speed.fragments_jinja2.Fragments",
+                "speed.whitespace_jinja2.Whitespace",
+            ],
         },
     },
     # {% endif %}
     {
-        # cached template loader: Django caches by itself as long as nobody sets "loaders" here.
         "BACKEND": "django.template.backends.django.DjangoTemplates",
         # {% if cookiecutter.template_engine == "django" %}
         "DIRS": [BASE_DIR / "templates"],
         # {% endif %}
-        "APP_DIRS": True,
         "OPTIONS": {
+            # compiled urls: Django's `url` tag interprets a pattern anew for each link of each page.
+            # fragments: a list of rows costs one slim query and what has changed since.
+            "builtins": ["speed.urls", "speed.fragments"],
             "context_processors": [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "core.context.site",
+            ],
+            # cached template loader: Django caches by itself only while nobody sets "loaders".
+            # whitespace: this one is Django's, and drops indentation when it has read a template.
+            "loaders": [
+                (
+                    "speed.whitespace.Loader",
+                    [
+                        "django.template.loaders.filesystem.Loader",
+                        "django.template.loaders.app_directories.Loader",
+                    ],
+                ),
             ],
         },
     },

@@ -67,7 +67,8 @@ def persistent_connections() -> Finding:
         connection.ensure_connection()
         if connection.close_at is None:
             return f"{backend()} is kept for ever"
-        return f"{backend()} may be kept for another {connection.close_at - time.monotonic():.0f} s"
+        left = max(connection.close_at - time.monotonic(), 0)
+        return f"{backend()} may be kept for another {left:.0f} s"
 
     return connection.settings_dict["CONN_MAX_AGE"] != 0, show
 
@@ -108,16 +109,6 @@ def cached_sessions() -> Finding:
     return True, lambda: f"read from the cache {alias!r}, then from the database"
 
 
-# {% if cookiecutter.template_engine == "jinja2" %}
-def jinja2() -> Finding:
-    jinja2: Any = next((e for e in engines.all() if hasattr(e, "env")), None)
-    if jinja2 is None:
-        return False, lambda: "Django's engine renders all pages"
-    kept = jinja2.env.bytecode_cache is not None
-    return kept, lambda: f"{len(jinja2.env.cache)} templates compiled in this process"
-
-
-# {% endif %}
 def cached_template_loader() -> Finding:
     django: Any = engines["django"]
     loader = django.engine.template_loaders[0]
@@ -176,9 +167,6 @@ FINDINGS: dict[str, Callable[[], Finding]] = {
     # {% endif %}
     "redis cache": redis_cache,
     "cached sessions": cached_sessions,
-    # {% if cookiecutter.template_engine == "jinja2" %}
-    "jinja2": jinja2,
-    # {% endif %}
     "cached template loader": cached_template_loader,
     "compression": compression,
     "conditional GET": conditional_get,

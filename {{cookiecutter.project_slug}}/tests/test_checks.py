@@ -13,7 +13,7 @@ SMALL = {"min_size": 1, "max_size": 3}  # connections
 SLOW: dict[str, dict[str, Any]] = {
     "session-saved-always": {"SESSION_SAVE_EVERY_REQUEST": True},
     "shared-redis-url": {
-        "CACHES": {"default": CACHE, "other": CACHE | {"OPTIONS": {"SOCKET_TIMEOUT": 9}}}
+        "CACHES": settings.CACHES | {"other": CACHE | {"OPTIONS": {"SOCKET_TIMEOUT": 9}}}
     },
     "static-not-built": {"STATIC_ROOT": "/nowhere"},
 }

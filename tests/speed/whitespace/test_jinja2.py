@@ -1,0 +1,132 @@
+"""The extension for Jinja2: it gives what Django's loader gives; and every template of Django for it."""
+
+from pathlib import Path
+
+import django
+import pytest
+from browser_dom import dom, normal
+from django.conf import settings
+
+jinja2 = pytest.importorskip("jinja2")
+whitespace = pytest.importorskip("speed.whitespace_jinja2")
+
+from hypothesis import given  # noqa: E402
+from test_whitespace import DOCUMENTS, QUICK, SEEN  # noqa: E402
+
+OPEN, CLOSE = "{{", "}}"
+FOLDERS = [*Path(django.__file__).parent.rglob("jinja2")]
+FOLDERS += [Path(settings.BASE_DIR) / path for path in ("templates", "benchmarks/workload/jinja2")]
+TEMPLATES = [
+    (folder, path.relative_to(folder).as_posix())
+    for folder in FOLDERS
+    for path in sorted(folder.rglob("*.html"))
+]
+
+
+def environment(**templates: str) -> "jinja2.Environment":
+    loader = jinja2.DictLoader({k.replace("_", "."): v for k, v in templates.items()})
+    return jinja2.Environment(loader=loader, extensions=[whitespace.Whitespace, "jinja2.ext.i18n"])
+
+
+def collapsed(source: str, **templates: str) -> str:
+    made = environment(page_html=source, **templates)
+    made.install_null_translations()
+    return str(made.get_template("page.html").render(SEEN))
+
+
+@QUICK
+@given(DOCUMENTS)
+def test_a_browser_shows_the_same(source: str) -> None:
+    if any(tag in source for tag in ("% verbatim", "% comment", "% now")):
+        return  # which Jinja2 does not know
+    source = f"<p></p>{source}"
+    assert dom(collapsed(source)) == dom(jinja2.Template(source).render(SEEN))
+
+
+def pieces(folder: Path, name: str, extension: bool) -> list[tuple[int, str, str]]:
+    """Tokens of a template as the compiler gets them."""
+    found = jinja2.Environment(loader=jinja2.FileSystemLoader([folder]))
+    source, path, _ = found.loader.get_source(found, name)
+    stream = found.lexer.tokenize(source, name, path)
+    tokens = list(whitespace.Whitespace(found).filter_stream(stream)) if extension else list(stream)
+    return [(token.lineno, token.type, token.value) for token in tokens]
+
+
+@pytest.mark.parametrize(("folder", "name"), TEMPLATES, ids=lambda value: str(value)[-60:])
+def test_a_template_shows_what_it_showed(folder: Path, name: str) -> None:
+    before, after = pieces(folder, name, False), pieces(folder, name, True)
+    assert [old[:2] for old in before] == [new[:2] for new in after]
+    for old, new in zip(before, after, strict=True):
+        if old[1] == "data":
+            assert normal(new[2]) == normal(old[2])
+        else:
+            assert new == old
+    old_page, new_page = (
+        "".join(v if t == "data" else "xyz" for _, t, v in p) for p in (before, after)
+    )
+    assert dom(new_page) == dom(old_page)
+
+
+KEPT = [
+    "{% trans %}  a   b  {% endtrans %}",
+    "{% trans n=2 %}  a  {% pluralize %}  b  {% endtrans %}",
+    "{% filter lower %}  a   b  {% endfilter %}",
+    "{% set text %}  a   b  {% endset %}{% if flag %}{% endif %}",
+    f"{{% macro m() %}}{OPEN} caller() {CLOSE}{{% endmacro %}}{{% call m() %}}  a  {{% endcall %}}",
+    f"{{% raw %}}  {OPEN} a   b {CLOSE}  {{% endraw %}}",
+]
+
+
+@pytest.mark.parametrize("source", KEPT)
+def test_a_block_that_may_use_its_whitespace_keeps_it(source: str) -> None:
+    source = source + "<p>   </p>"
+    plain = jinja2.Environment(extensions=["jinja2.ext.i18n"])
+    plain.install_null_translations()
+    assert collapsed(source) == plain.from_string(source).render(SEEN).replace(">   <", "> <")
+
+
+PARENT = "<b>  </b>{% block text %}{% endblock %}<script>{% block script %}{% endblock %}</script>"
+CHILD = "{% extends 'base.html' %}{% block text scoped %}<b>  </b>{% endblock %}"
+CHILD += "{%- block script %}'<b>  </b>'{% endblock %}"
+
+
+def test_a_block_is_left_alone_where_a_parent_has_it_in_a_script() -> None:
+    page = collapsed(CHILD, base_html=PARENT)
+    assert page == "<b> </b><b> </b><script>'<b>  </b>'</script>"
+
+
+@pytest.mark.parametrize(
+    "parent", ["parent", "'base.html' if flag else 'other.html'", "'missing.html'"]
+)
+def test_a_child_of_a_parent_that_is_known_later_stays_as_it_is(parent: str) -> None:
+    source = CHILD.replace("'base.html'", parent)
+    templates = {"base_html": PARENT}
+    if "missing" in parent:
+        with pytest.raises(jinja2.TemplateNotFound):
+            collapsed(source, **templates)
+    else:
+        assert collapsed(source, **templates).count("<b>  </b>") == 2
+
+
+@pytest.mark.parametrize("source", ["<b>{% %}</b>", "<b>{% if %}</b>", "<b>{% if", "{% extends %}"])
+def test_a_mistake_is_reported_as_jinja2_does(source: str) -> None:
+    with pytest.raises(jinja2.TemplateSyntaxError) as expected:
+        jinja2.Environment().from_string(source)
+    with pytest.raises(jinja2.TemplateSyntaxError) as raised:
+        collapsed(source)
+    assert (raised.value.message, raised.value.lineno) == (
+        expected.value.message,
+        expected.value.lineno,
+    )
+
+
+def test_templates_that_extend_each_other_fail_as_they_do_in_jinja2() -> None:
+    a, b = "{% extends 'b.html' %}", "{% extends 'a.html' %}"
+    with pytest.raises(RecursionError):
+        environment(a_html=a, b_html=b).get_template("a.html").render()
+
+
+def test_a_text_and_a_string_stay_as_they_are() -> None:
+    source = "<b>  </b>"
+    assert environment(a_txt=source).get_template("a.txt").render() == source
+    assert environment().from_string(source).render() == source

@@ -1,0 +1,104 @@
+"""The modules of `speed`: each proved at length, each missed when it is undone, each deletable."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from conftest import ROOT, Bake, Run
+from measure.documents import DEFAULTS
+
+PROOFS = sorted(path.name for path in (ROOT / "tests/speed").iterdir())
+BY_HAND = {"N+1 guard", "cached user", "fragments", "server"}  # no setting undoes these
+
+# By module, what a team does to be rid of it: patterns, and what stands there afterwards.
+SETTINGS, JINJA2, MODELS = "config/settings.py", "config/jinja2.py", "core/models.py"
+DJANGOS = """from django.template.defaultfilters import date
+from django.templatetags.static import static
+from jinja2 import Environment
+"""
+WITHOUT: dict[str, list[tuple[str, str, str]]] = {
+    "fragments": [
+        (SETTINGS, r" +# fragments: .*\n", ""),
+        (SETTINGS, r', "speed\.fragments"', ""),
+        (SETTINGS, r' +"speed\.fragments_.*\n', ""),
+    ],
+    "pages": [
+        (SETTINGS, r" +# page cache: .*\n", ""),
+        (SETTINGS, r' +"speed\.pages\.PageCacheMiddleware",\n', ""),
+    ],
+    "tiers": [
+        (SETTINGS, r" +# two-tier cache: .*\n +# .*\n", ""),
+        (SETTINGS, r'    "OPTIONS": redis_options \| \{"CLIENT_CLASS": "speed\.tiers.*\n', ""),
+    ],
+    "jinja": [
+        (JINJA2, r"from pathlib import Path\n", ""),
+        (JINJA2, r"\nfrom speed\.jinja .*\n", f"\n{DJANGOS}\n"),
+        (JINJA2, r"# Beside(.*\n){2}\n\n", "\n"),
+        (JINJA2, r"    # A new process (.*\n){3}", ""),
+        (JINJA2, r", bytecode_cache=compiled", ""),
+    ],
+    "peers": [
+        (MODELS, r"GuardedUserManager\(.*", 'GuardedUserManager(UserManager["User"]):'),
+        (MODELS, r", peers\.Model", ""),
+        (MODELS, r"\nfrom speed import peers\n", ""),
+    ],
+    "urls": [
+        (SETTINGS, r" +# compiled urls: .*\n", ""),
+        (SETTINGS, r'"speed\.urls", ', ""),
+        (JINJA2, r"from speed\.urls import url\n", ""),
+        (JINJA2, r"\nfrom speed", "\nfrom django.urls import reverse\n\nfrom speed"),
+        (JINJA2, r"\Z", "\n\ndef url(name: str, /, *args: Any, **kwargs: Any) -> str:\n"),
+        (JINJA2, r"\Z", "    return reverse(name, args=args, kwargs=kwargs)\n"),
+    ],
+    "users": [(SETTINGS, r" +# cached user: .*\n +# .*\n", "")],
+    "whitespace": [
+        (SETTINGS, r" +# whitespace: .*\n", ""),
+        (SETTINGS, r"speed\.whitespace\.Loader", "django.template.loaders.cached.Loader"),
+        (SETTINGS, r' +"speed\.whitespace_.*\n', ""),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", PROOFS)
+def test_a_module_keeps_what_it_promises(bake: Bake, run: Run, name: str) -> None:
+    project = bake(template_engine="jinja2")  # which has both engines
+    command = ["pytest", "-p", "no:cacheprovider", "-c", "pyproject.toml", "--rootdir", "."]
+    packages = ["--with=hypothesis", "--with=html5lib", "--with=trio"]
+    run("uv", "run", "--quiet", *packages, *command, ROOT / "tests/speed" / name, cwd=project)
+
+
+@pytest.mark.parametrize("name", sorted({row.name for row in DEFAULTS} - BY_HAND))
+def test_the_check_names_a_default_that_was_undone(bake: Bake, run: Run, name: str) -> None:
+    asgi = "asgi" if name == "connection pool" else "wsgi"
+    project = bake(template_engine="jinja2", interface=asgi)
+    env = {"DJANGO_SETTINGS_MODULE": "benchmarks.settings", "DEBUG": "0", "LOCAL_HTTP": "1"}
+    env |= {"SECRET_KEY": "secret", "DATABASE_URL": "postgres:///app", "UNDONE": name}
+    env |= {"REDIS_URL": "redis://127.0.0.1:1/0"}
+    said = run("uv", "run", "--quiet", "manage.py", "check", "--tag=speed", cwd=project, env=env)
+    found = {*re.findall(r"\(speed\.([\w-]+)\)", said)} - {"static-not-built"}
+    assert name.replace(" ", "-") in found
+    assert found <= {name.replace(" ", "-"), *ALONG.get(name, ())}
+
+
+ALONG = {"cached template loader": ["whitespace"]}  # what goes with it
+
+
+@pytest.mark.parametrize("name", WITHOUT)
+def test_a_module_can_be_deleted(bake: Bake, run: Run, name: str) -> None:
+    project = bake(template_engine="jinja2", fresh=True)
+    own = "cached_pages" if name == "pages" else name
+    for path in (*project.glob(f"speed/{name}*.py"), *project.glob(f"tests/test_{own}*.py")):
+        path.unlink()
+    row = rf'    Default\(\n(?:        .*\n)*?        module="speed\.{name}",\n    \),\n'
+    for file, pattern, instead in [("speed/defaults.py", row, ""), *WITHOUT[name]]:
+        edit(project / file, pattern, instead)
+    run("make", "check", cwd=project)
+    run("make", "test", cwd=project)
+
+
+def edit(path: Path, pattern: str, instead: str) -> None:
+    """Replace what a pattern finds in a file once."""
+    text, number = re.subn(pattern, instead, path.read_text("utf-8"), count=1)
+    assert number == 1, f"{path.name} has no {pattern}"
+    path.write_text(text, "utf-8")

@@ -1,0 +1,185 @@
+"""Jinja2 at full speed: templates stay compiled between starts, escaping is part of the compiled code,
+dates are formatted by prepared formats, and names of static files are remembered.
+
+An environment is made of these in `config/jinja2.py`; pages come out as Jinja2 and Django make them.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import date as Date
+from functools import lru_cache
+from itertools import zip_longest
+from pathlib import Path
+from threading import get_ident
+from typing import Any
+
+import jinja2
+import markupsafe
+from django.apps import apps
+from django.contrib.staticfiles.storage import ManifestFilesMixin, staticfiles_storage
+from django.core.signals import setting_changed
+from django.dispatch import receiver
+from django.template import defaultfilters, engines
+from django.templatetags import static as django_static
+from django.utils.dateformat import DateFormat, TimeFormat, re_escaped, re_formatchars
+from django.utils.formats import get_format
+from django.utils.timezone import template_localtime  # type: ignore[attr-defined]
+from jinja2 import bccache, compiler, nodes
+
+from speed import Finding
+
+LIMIT = 4096  # addresses of static files: one may carry any fragment
+
+# Of a format: a text, or the method of a character. The second part: whether one needs a time.
+Piece = tuple[str, Callable[[DateFormat], object] | None]
+Prepared = tuple[list[Piece], bool]
+
+
+class CodeGenerator(compiler.CodeGenerator):
+    """Compiles what is escaped into a direct call of MarkupSafe's function in C.
+
+    Jinja2's own goes through a function in Python that wraps each string in `Markup`, which the page
+    then discards. What is no plain string, and blocks that switch autoescaping, are left to Jinja2.
+    """
+
+    def _output_child_pre(self, node: nodes.Expr, frame: Any, finalize: Any) -> None:
+        if frame.eval_ctx.volatile or not frame.eval_ctx.autoescape:
+            super()._output_child_pre(node, frame, finalize)
+            return
+        self.write(f"(environment.escape_text(_out) if type(_out := {finalize.src or '('}")
+
+    def _output_child_post(self, node: nodes.Expr, frame: Any, finalize: Any) -> None:
+        if frame.eval_ctx.volatile or not frame.eval_ctx.autoescape:
+            super()._output_child_post(node, frame, finalize)
+            return
+        self.write(")) is str else escape(_out))")
+
+
+class Environment(jinja2.Environment):
+    """A Jinja2 environment with that code generator, the documented place for one."""
+
+    code_generator_class = CodeGenerator
+    # MarkupSafe does not document its inner function; without it, this is what Jinja2 calls.
+    escape_text = staticmethod(getattr(markupsafe, "_escape_inner", markupsafe.escape))
+
+
+class BytecodeCache(jinja2.BytecodeCache):
+    """Keeps compiled templates in `folder`, as Python keeps compiled modules in `__pycache__`.
+
+    Jinja2's own lies in the folder for temporary files, which other users write to and the system
+    empties; a file that cannot be written, or is damaged, fails the page there; and after a change of
+    the environment's options or of Jinja2 it uses what was compiled before. Here such a file costs a
+    compilation. Its files hold code: `folder` must be as safe as the project's own modules are.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def get_bucket(
+        self, environment: jinja2.Environment, name: str, filename: str | None, source: str
+    ) -> bccache.Bucket:
+        """Look for what this Jinja2, with these options, has compiled from `source`."""
+        options = [item for item in vars(environment).items() if isinstance(item[1], str | int)]
+        made_by = (
+            f"{jinja2.__version__} {sys.implementation.cache_tag} {type(environment)}"
+            f" {sorted(options)} {sorted(environment.extensions)}"
+        )
+        return super().get_bucket(environment, name, filename, f"{made_by}\n{source}")
+
+    def path(self, bucket: bccache.Bucket) -> Path:
+        """Return where a template is kept."""
+        return self.folder / f"{bucket.key}.jinja2"
+
+    def load_bytecode(self, bucket: bccache.Bucket) -> None:
+        """Take a template from its file, if that is there and sound."""
+        with suppress(Exception):  # of a damaged file, pickle may raise any
+            bucket.bytecode_from_string(self.path(bucket).read_bytes())
+
+    def dump_bytecode(self, bucket: bccache.Bucket) -> None:
+        """Write a template's file in one step; where nothing can be written, do nothing."""
+        path = self.path(bucket)
+        new = path.with_suffix(f".{os.getpid()}-{get_ident()}")
+        with suppress(OSError):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            try:
+                new.write_bytes(bucket.bytecode_to_string())
+                new.replace(path)
+            finally:
+                new.unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """Delete all that is kept."""
+        for path in self.folder.glob("*.jinja2"):
+            path.unlink(missing_ok=True)
+
+
+def date(value: Any, form: str | None = None) -> str:
+    """Do what Django's filter `date` does in its own templates, time zones included.
+
+    Django takes the format apart for each value; here that is done once.
+    """
+    if value in (None, ""):
+        return ""
+    value = template_localtime(value)
+    wanted = str(form or "DATE_FORMAT")
+    if wanted.isidentifier():  # a name in the settings or in FORMAT_MODULE_PATH, perhaps
+        wanted = str(get_format(wanted))
+    pieces, needs_time = prepared(wanted)
+    try:
+        if not (needs_time and type(value) is Date):  # else Django says what is wrong
+            parts = DateFormat(value)
+            return "".join([text if make is None else str(make(parts)) for text, make in pieces])
+    except AttributeError:  # no date
+        pass
+    return defaultfilters.date(value, form)
+
+
+@lru_cache(maxsize=256)
+def prepared(wanted: str) -> Prepared:
+    """Take a format apart as Django does: text, character, text, and so on."""
+    split = re_formatchars.split(wanted)
+    pieces: list[Piece] = []
+    for text, name in zip_longest(split[::2], split[1::2]):
+        pieces.append((re_escaped.sub(r"\1", text), None))
+        if name:
+            pieces.append((name, getattr(DateFormat, name)))
+    return pieces, any(hasattr(TimeFormat, name) for name in split[1::2])
+
+
+known: dict[str, str] = {}
+
+
+def static(path: str) -> str:
+    """Do what Django's `static` does; an address from a manifest is looked up once per process.
+
+    Raises:
+        ValueError: the manifest has no such file.
+    """
+    address = known.get(path)
+    if address is None:
+        address = django_static.static(path)
+        from_manifest = isinstance(staticfiles_storage, ManifestFilesMixin)
+        if from_manifest and apps.is_installed("django.contrib.staticfiles"):
+            if len(known) >= LIMIT:
+                known.clear()
+            known[path] = address
+    return address
+
+
+@receiver(setting_changed)
+def forget(**change: Any) -> None:
+    """Forget addresses when a test changes settings."""
+    known.clear()
+
+
+def finding() -> Finding:
+    """Tell whether the environment that renders pages is this one, and what it has compiled."""
+    engine: Any = next((e for e in engines.all() if hasattr(e, "env")), None)
+    if engine is None:
+        return False, lambda: "Django's engine renders all pages"
+    used = isinstance(engine.env, Environment)
+    cache = engine.env.bytecode_cache
+    kept = f"kept in {cache.folder}" if isinstance(cache, BytecodeCache) else "not kept"
+    return used, lambda: f"{len(engine.env.cache)} templates in this process, {kept}"

@@ -1,0 +1,589 @@
+"""Page cache: a decorator like Django's `cache_page` that shares no visitor's page and never rushes.
+
+A page is kept when it was made for a stranger: no session cookie, no Authorization and no waiting
+message came with the request; no cookie, CSRF token or nonce went into the finished answer. When it is
+older than its life one request makes it anew and the others get the old one; beyond the hard limit
+nobody does. Ages are counted by Redis and by monotonic clocks: setting a clock changes none.
+"""
+
+import asyncio
+import logging
+import os
+import sys
+import time
+import zlib
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import cache, wraps
+from hashlib import blake2b
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from threading import Event, Lock
+from typing import Any
+from uuid import uuid4
+
+import django
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
+from django.apps import apps
+from django.conf import ENVIRONMENT_VARIABLE, settings
+from django.contrib.messages import get_messages
+from django.contrib.messages.storage.cookie import CookieStorage
+from django.core.cache import caches
+from django.core.cache.backends.dummy import DummyCache
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.http.response import HttpResponseBase
+from django.middleware.csp import get_nonce
+from django.utils.cache import patch_vary_headers
+from django.utils.http import split_directive_names
+from django.utils.module_loading import import_string
+from django.utils.timezone import get_current_timezone
+from django.utils.translation import get_language
+from django_http_compression.middleware import HttpCompressionMiddleware, best_coding
+
+from speed import Finding
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+try:
+    import brotli
+except ImportError:  # PyPy
+    brotli = None
+# A copy in another layer would double the time until a change is seen.
+direct = "speed.tiers.bypassed" if find_spec("speed.tiers") else "contextlib.nullcontext"
+bypassed: Callable[[], AbstractContextManager[None]] = import_string(direct)
+
+ALIAS = "pages"
+COPY = 1  # seconds that a process may answer with what it has read from Redis
+LIMIT = 8 * 2**20  # bytes of all these copies, per process
+TAG_LIFE = 30 * 86400  # seconds: a tag that loses its version gets a new one, and its pages end
+LEASE = 30  # seconds that making a page anew may take, before another request tries
+RETRY = 1  # seconds between two tries: to make a page anew, to reach Redis
+FLIGHT = 5  # seconds that a request waits for another one of its process to make a page
+FRESH = "fresh"  # cookie of who has just changed something: reads past the copies of a process...
+FRESH_AGE = 2  # seconds: ...for longer than they live
+SMALL = 200  # bytes: not worth compressing
+MARKS = {"_csp_config", "_csp_ro_config", "xframe_options_exempt"}  # by a view, for a middleware
+
+Tags = Iterable[str] | Callable[..., Iterable[str]]
+View = Callable[..., Any]
+Page = dict[str, Any]  # plain data, as `packed` makes it
+Copy = tuple[float, bool, Page]  # until when, whether only while Redis is away, and what
+
+logger = logging.getLogger(__name__)
+changed: ContextVar[bool] = ContextVar("changed", default=False)
+lock = Lock()  # for what this process remembers:
+flights: dict[str, "Flight"] = {}  # pages that it is making
+copies: OrderedDict[str, Copy] = OrderedDict()  # pages that it has read or made
+size = 0  # bytes of these
+lost: set[str] = set()  # tags that Redis could not be told of
+away = 0.0  # monotonic seconds until when Redis is not asked
+cut = 0.0  # monotonic seconds: what is older makes no copy
+
+
+@cache
+def build() -> str:
+    """Return what tells this release from others: its code, packages and asset manifests."""
+    config: Any = import_module(os.environ[ENVIRONMENT_VARIABLE])
+    folders = {Path(config.__file__).parent, *(Path(app.path) for app in apps.get_app_configs())}
+    folders = {folder for folder in folders if "site-packages" not in folder.parts}
+    engines: Any = settings.TEMPLATES
+    folders |= {Path(folder) for engine in engines for folder in engine.get("DIRS", [])}
+    files = {
+        file for folder in folders for file in (*folder.rglob("*.py"), *folder.rglob("*.html"))
+    }
+    root = Path(settings.STATIC_ROOT or "/nowhere")
+    digest = blake2b(digest_size=8)
+    for file in (*sorted(files), root / "staticfiles.json", root / "CACHE/manifest.json"):
+        if file.is_file():
+            content = file.read_bytes()
+            digest.update(b"%s\0%d\0%s" % (file.name.encode(), len(content), content))
+    packages = Path(django.__file__).parents[1].glob("*.dist-info")  # each name has the version
+    digest.update(repr(sorted(package.name for package in packages)).encode())
+    return digest.hexdigest()
+
+
+class Flight(Event):
+    """Set when the page is there, or will not come."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.until = time.monotonic() + FLIGHT
+
+
+@dataclass
+class Policy:
+    """What the decorator was told, and has learned."""
+
+    life: float
+    hard: float
+    tags: Tags
+    query: tuple[str, ...]
+    per_user: bool
+    vary: tuple[str, ...] = ()  # headers of the request that pages so far depended on
+    kept: bool = True  # whether the last page could be kept: else there is none to wait for
+
+
+@dataclass
+class Making:
+    """A request to a cached view that the view itself may have to answer."""
+
+    policy: Policy
+    name: tuple[Any, ...] | None  # of the page, all but the headers; None: nothing is kept
+    began: float  # monotonic seconds
+    key: str = ""
+    versions: dict[str, Any] = field(default_factory=dict)  # of the tags
+    direct: bool = False  # whether the visitor has just changed something
+    leased: bool | None = False  # whether others leave it to this request; None: Redis is away
+    flight: Flight | None = None
+    hidden: tuple[Any, ...] = ()  # from the view: GET, QUERY_STRING, COOKIES
+    own: set[str] = field(default_factory=set)  # headers that the view itself says it depends on
+
+    def look(self) -> tuple[Page | None, bool]:
+        """Return the page, unless a tag of it was invalidated, and whether it is fresh."""
+        now = time.monotonic()
+        until, alone, copy = copies.get(self.key, (0.0, False, None))
+        if copy and now < (min(until, away) if alone else until) and not self.direct:
+            return copy, True
+        if now < away:
+            return None, False
+        if lost:
+            publish({*lost})
+        fresh, tags = f"{self.key}.fresh", {tag: f"tag.{tag}" for tag in self.versions}
+        with bypassed():
+            found = caches[ALIAS].get_many([self.key, fresh, *tags.values()])
+        self.versions = {tag: found.get(key) for tag, key in tags.items()}
+        page = found.get(self.key)
+        if page is None or page["versions"] != self.versions:
+            return None, False
+        if fresh in found:
+            remember(self.key, page, now, now + COPY)
+        return page, fresh in found
+
+    def lease(self) -> None:
+        """Try to become the one of all processes that makes the page anew."""
+        global away
+        self.leased = caches[ALIAS].add(f"{self.key}.fresh", 0, LEASE)
+        # None is what django-redis answers where it may not raise.
+        away = time.monotonic() + RETRY if self.leased is None else 0.0
+
+    def board(self) -> Flight | None:
+        """Become the one of this process that makes the page, or return what to wait for."""
+        with lock:
+            flight = flights.get(self.key)
+            if flight and time.monotonic() < flight.until:
+                return flight
+            self.flight = flights[self.key] = Flight()
+        return None
+
+    def land(self) -> None:
+        """Let those go on who wait for the page."""
+        if self.flight:
+            with lock:
+                if flights.get(self.key) is self.flight:
+                    del flights[self.key]
+            self.flight.set()
+
+    def depart(self, request: Any) -> None:
+        """Show the view the request of a stranger: other parameters and cookies are not in the key."""
+        self.hidden = request.GET, request.META.get("QUERY_STRING", ""), request.COOKIES
+        query = QueryDict(mutable=True)
+        for name in self.policy.query:
+            if name in request.GET:
+                query.setlist(name, request.GET.getlist(name))
+        query._mutable = False
+        request.GET, request.META["QUERY_STRING"] = query, query.urlencode()
+        if self.name:
+            session = settings.SESSION_COOKIE_NAME
+            request.COOKIES = {k: v for k, v in request.COOKIES.items() if k == session}
+        request._pages = self
+
+    def restore(self, request: Any) -> None:
+        """Undo that."""
+        request.GET, request.META["QUERY_STRING"], request.COOKIES = self.hidden
+
+    def arrive(self, request: Any, response: Any) -> Any:
+        """Take note, when the answer is rendered, of what the view depends on."""
+        if not getattr(response, "is_rendered", True):
+            response.add_post_render_callback(lambda rendered: self.arrive(request, rendered))
+            return response
+        self.restore(request)
+        self.own = varies(response)
+        session = getattr(request, "session", None)
+        if self.name and session is not None and not session.modified:
+            # A stranger's is empty, and a user's is known by its user: the page does not vary on it.
+            session.accessed = False
+        return response
+
+    def finish(self, request: HttpRequest, response: Any) -> None:
+        """Keep the finished answer if others may have it, and give it the form that they get."""
+        try:
+            named = varies(response) - {"accept-encoding"}
+            patch_vary_headers(response, ("Accept-Encoding", "Cookie"))
+            store = caches[ALIAS]
+            if self.name is None or isinstance(store, DummyCache):
+                return
+            reason = self.refusal(request, response, named)
+            if response.status_code == 200:
+                self.policy.kept = not reason
+            if not reason:
+                page = packed(response, self)
+                dress(response, page, request)
+                self.keep(request, page, named)
+                return
+            logger.debug("%s is not kept: %s", request.path, reason)
+            if self.leased and response.status_code in range(201, 500):
+                store.delete_many([self.key, f"{self.key}.fresh"])  # there is no such page any more
+            elif self.leased:
+                store.set(f"{self.key}.fresh", 1, RETRY)
+        finally:
+            self.land()
+
+    def refusal(self, request: Any, response: Any, named: set[str]) -> str:
+        """Return why nobody else may have the finished answer; empty: they may."""
+        shared = not self.policy.per_user
+        told = {*split_directive_names(response.get("Cache-Control", ""))}
+        user, session = getattr(request, "user", None), getattr(request, "session", None)
+        refusals = {
+            "its status is not 200": response.status_code != 200,
+            "it is a stream": response.streaming,
+            "it is encoded": response.has_header("Content-Encoding"),
+            "it sets a cookie": response.cookies or response.has_header("Set-Cookie"),
+            "it changes the session": session is not None and session.modified,
+            "Cache-Control forbids it": told & {"no-store", "no-cache", *["private"] * shared},
+            "it depends on more than headers": named & {"cookie", "*"},
+            "it has a CSRF token": "CSRF_COOKIE_NEEDS_UPDATE" in request.META,
+            "it has a nonce": get_nonce(request),
+            "it has messages": len(get_messages(request)),
+            "it is a user's": shared and user is not None and user.is_authenticated,
+        }
+        return next((reason for reason, holds in refusals.items() if holds), "")
+
+    def keep(self, request: HttpRequest, page: Page, named: set[str]) -> None:
+        """Put the page where the next request looks for it."""
+        if settings.USE_I18N and "accept-language" not in self.own:
+            named -= {"accept-language"}  # says Django's middleware; the name has the language
+        self.policy.vary = tuple(sorted({*self.policy.vary, *named}))
+        key = key_of(self.name, request, self.policy)
+        left = self.policy.hard - COPY - (time.monotonic() - self.began)
+        if self.leased is None:  # each process has pages of its own until Redis is back
+            remember(key, page, self.began, self.began + self.policy.life, alone=True)
+        elif left > 0 and None not in self.versions.values():
+            caches[ALIAS].set(key, page, left)
+            caches[ALIAS].set(f"{key}.fresh", 1, self.policy.life)
+            remember(key, page, self.began, self.began + COPY)
+
+
+def remember(key: str, page: Page, since: float, until: float, alone: bool = False) -> None:
+    """Let this process answer with a page, unless a tag has changed `since` it was asked for."""
+    global size
+    with lock:
+        if since <= cut:
+            return
+        old = copies.pop(key, None)
+        copies[key] = until, alone, page
+        size += page["size"] - (old[2]["size"] if old else 0)
+        while size > LIMIT or (copies and next(iter(copies.values()))[0] < time.monotonic()):
+            size -= copies.popitem(last=False)[1][2]["size"]
+
+
+def forget() -> None:
+    """Let this process answer with no page that it has asked for until now."""
+    global cut, size
+    with lock:
+        cut, size = time.monotonic(), 0
+        copies.clear()
+
+
+def varies(response: Any) -> set[str]:
+    """Return the headers of the request that an answer says it depends on, in lower case."""
+    return {name.strip().lower() for name in response.get("Vary", "").split(",")} - {""}
+
+
+def packed(response: HttpResponse, making: Making) -> Page:
+    """Return an answer as plain data; a shared page with a body for each encoding."""
+    body, kind = response.content, response.get("Content-Type", "").partition(";")[0]
+    bodies = {"identity": body}
+    # A page with a user's data is compressed each time anew, with noise against BREACH.
+    if (
+        len(body) >= SMALL
+        and HttpCompressionMiddleware.content_type_re.match(kind)
+        and not making.policy.per_user
+    ):
+        # Levels beyond which a page costs many times more and is hardly smaller.
+        bodies["gzip"] = zlib.compress(body, level=9, wbits=31)
+        bodies["zstd"] = zstd.compress(body, level=9)
+        if brotli:
+            bodies["br"] = brotli.compress(body, quality=7)
+    etags = {k: f'"{blake2b(v, digest_size=12).hexdigest()}"' for k, v in bodies.items()}
+    return {
+        "bodies": bodies,
+        "etags": etags,
+        "headers": {k: v for k, v in response.items() if k not in {"Content-Length", "ETag"}},
+        "made": time.time(),
+        "marks": {name: value for name, value in vars(response).items() if name in MARKS},
+        "size": sum(map(len, bodies.values())) + 1000,
+        "versions": making.versions,
+    }
+
+
+def dress(response: HttpResponse, page: Page, request: HttpRequest) -> HttpResponse:
+    """Give an answer the kept body in the best encoding that the visitor accepts."""
+    coding: str = best_coding(request.META.get("HTTP_ACCEPT_ENCODING", ""))
+    if coding not in page["bodies"]:
+        coding = "identity"
+    response.content = body = page["bodies"][coding]
+    headers = response.headers
+    headers["ETag"] = page["etags"][coding]
+    headers["Content-Length"] = str(len(body))
+    headers["Age"] = str(max(0, int(time.time() - page["made"])))
+    if coding != "identity":
+        headers["Content-Encoding"] = coding
+    return response
+
+
+def answer(page: Page, request: HttpRequest) -> HttpResponse:
+    """Make an answer of a kept page: a new object, so that nobody's changes reach another."""
+    response = HttpResponse(headers=page["headers"])
+    vars(response).update(page["marks"])
+    return dress(response, page, request)
+
+
+def name_of(request: Any, policy: Policy, view: str) -> tuple[Any, ...] | None:
+    """Return what a page depends on, but for headers; None: the cache has nothing to do with it."""
+    meta, cookies, user = request.META, request.COOKIES, None
+    if "HTTP_AUTHORIZATION" in meta or CookieStorage.cookie_name in cookies:
+        return None
+    if policy.per_user and request.user.is_authenticated:
+        user = str(request.user.pk)
+    elif settings.SESSION_COOKIE_NAME in cookies:
+        return None
+    query, raw = [], meta.get("QUERY_STRING", "")
+    if not raw.isascii() or any(part in raw for part in ("%", "+", *policy.query)):
+        query = [(k, request.GET.getlist(k)) for k in policy.query if k in request.GET]
+    language = get_language() if settings.USE_I18N else None
+    zone = str(get_current_timezone()) if settings.USE_TZ else None
+    where = request.scheme, request.get_host(), request.path
+    return build(), view, user, *where, query, language, zone
+
+
+def key_of(name: tuple[Any, ...] | None, request: HttpRequest, policy: Policy) -> str:
+    """Return the key of a page; a representation of strings is unambiguous."""
+    headers = {k: request.META.get(f"HTTP_{k.upper().replace('-', '_')}") for k in policy.vary}
+    return blake2b(repr((name, headers)).encode(), digest_size=20).hexdigest()
+
+
+def begin(
+    request: Any, policy: Policy, view: str, args: Any, kwargs: Any, wait: bool = True
+) -> HttpResponse | Flight | Making | None:
+    """Return the answer that was kept, or what to wait for; else the view has to answer.
+
+    Args:
+        request: to a cached view.
+        policy: what the decorator was told.
+        view: its name.
+        args: of the view, as
+        kwargs: are.
+        wait: for a request of this process that makes the page already.
+    """
+    if request.method not in ("GET", "HEAD") or getattr(request, "_pages", "") is not None:
+        return None  # nor inside another cached view, nor without the middleware
+    making = Making(policy, name_of(request, policy, view), time.monotonic())
+    if making.name is None:
+        return making
+    making.key, making.direct = key_of(making.name, request, policy), FRESH in request.COOKIES
+    tags = policy.tags(request, *args, **kwargs) if callable(policy.tags) else policy.tags
+    making.versions = dict.fromkeys(tags)
+    page, fresh = making.look()
+    if request.method == "HEAD":  # what a view answers may have no body to keep
+        making.name = None
+        return answer(page, request) if page else making
+    if page and not fresh:
+        making.lease()
+    if page and not making.leased:
+        return answer(page, request)
+    if not page:
+        if (flight := making.board()) and wait and policy.kept:
+            return flight
+        making.lease()
+        page, _ = making.look()
+        if page:  # it has landed in between
+            making.land()
+            return answer(page, request)
+    if missing := [tag for tag, version in making.versions.items() if version is None]:
+        for tag in missing:
+            caches[ALIAS].add(f"tag.{tag}", uuid4().hex, TAG_LIFE)
+        making.look()
+    return making
+
+
+def cached_page(
+    life: float,
+    *,
+    hard: float | None = None,
+    tags: Tags = (),
+    query: Iterable[str] = (),
+    per_user: bool = False,
+) -> Callable[[View], View]:
+    """Keep the pages of a view for strangers; who has a session gets the view itself.
+
+    Args:
+        life: seconds until one request makes the page anew, while the others get the old one.
+        hard: seconds after which the old one is not served either; ten times `life` by default.
+        tags: what `invalidate` may name, or a function of the request and the view's arguments.
+        query: parameters that the page depends on. The view sees no others, and no cookie.
+        per_user: see `cached_page_per_user`.
+
+    Raises:
+        TypeError: one string was given for several.
+        ValueError: the hard limit is below the life, or so low that no process may keep a copy.
+    """
+    hard = 10 * life if hard is None else hard
+    if not (0 < life <= hard and hard > COPY):
+        raise ValueError(f"0 < life <= hard and {COPY} < hard must hold: {life=}, {hard=}")
+    if isinstance(tags, str) or isinstance(query, str):
+        raise TypeError("tags and query are lists of strings")
+    tags = tags if callable(tags) else tuple(tags)
+    policy = Policy(life, hard, tags, tuple(sorted({*query})), per_user)
+
+    def decorate(view: View) -> View:
+        name = f"{view.__module__}.{getattr(view, '__qualname__', type(view).__qualname__)}"
+
+        @wraps(view)
+        def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+            found = begin(request, policy, name, args, kwargs)
+            if isinstance(found, Flight):
+                found.wait(FLIGHT)
+                found = begin(request, policy, name, args, kwargs, wait=False)
+            if not isinstance(found, Making):
+                return found or view(request, *args, **kwargs)
+            found.depart(request)
+            try:
+                return found.arrive(request, view(request, *args, **kwargs))
+            except BaseException:
+                found.restore(request)
+                found.land()
+                raise
+
+        @wraps(view)
+        async def awaited(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+            found = await sync_to_async(begin)(request, policy, name, args, kwargs)
+            if isinstance(found, Flight):
+                while not found.is_set() and time.monotonic() < found.until:
+                    await asyncio.sleep(0.01)
+                found = await sync_to_async(begin)(request, policy, name, args, kwargs, wait=False)
+            if not isinstance(found, Making):
+                return found or await view(request, *args, **kwargs)
+            found.depart(request)
+            try:
+                return found.arrive(request, await view(request, *args, **kwargs))
+            except BaseException:
+                found.restore(request)
+                found.land()
+                raise
+
+        return awaited if asynchronous(view) else wrapped
+
+    return decorate
+
+
+def cached_page_per_user(life: float, **rest: Any) -> Callable[[View], View]:
+    """Keep a page for each signed-in user, who is in its key; arguments as those of `cached_page`.
+
+    The page may depend on the user, not on what else is in the session.
+    """
+    return cached_page(life, per_user=True, **rest)
+
+
+def asynchronous(view: View) -> bool:
+    """Say whether a view is awaited: a function, or the `dispatch` of a class, from method_decorator."""
+    instance = getattr(getattr(view, "func", None), "__self__", None)
+    return iscoroutinefunction(view) or getattr(instance, "view_is_async", False)
+
+
+def invalidate(*tags: str, using: str | None = None) -> None:
+    """Let no page be served that was made under one of these tags, once the transaction is committed.
+
+    At once in Redis and this process, within a second in the others. Who is answered by the request
+    that calls this sees the change at once, wherever the next request goes. While Redis is away this
+    process remembers the tags and tells it later; if the process ends before, pages live to their limit.
+
+    Args:
+        tags: names that `cached_page` was given.
+        using: the database whose transaction it is; Django's default one by default.
+    """
+    changed.set(True)
+    transaction.on_commit(lambda: publish({*tags}), using=using, robust=True)
+
+
+def publish(tags: set[str]) -> None:
+    """Give tags new versions, and remember those that Redis does not know afterwards."""
+    store, versions = caches[ALIAS], {f"tag.{tag}": uuid4().hex for tag in tags}
+    news, arrived = not tags <= lost, False
+    lost.update(tags)
+    try:
+        store.set_many(versions, TAG_LIFE)
+        with bypassed():
+            arrived = store.get_many(versions) == versions or isinstance(store, DummyCache)
+    finally:
+        if news or arrived:
+            forget()
+    if arrived:
+        lost.difference_update(tags)
+    elif news:
+        logger.error("The cache could not be told yet that these changed: %s", sorted(tags))
+
+
+class PageCacheMiddleware:
+    """Keeps what is finished: below ConditionalGet, above whatever sets a cookie."""
+
+    sync_capable = async_capable = True
+
+    def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
+        self.get_response = get_response
+        build()  # at the start: the files of the next release may soon replace those that run
+        if iscoroutinefunction(get_response):
+            markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> Any:
+        """Answer with what is below, and keep it if it is a page."""
+        self.start(request)
+        if iscoroutinefunction(self):
+            return self.later(request)
+        return self.end(request, self.get_response(request))
+
+    async def later(self, request: Any) -> Any:
+        """Do the same under ASGI, without another thread for what is none of the cache's business."""
+        response = await self.get_response(request)
+        if request._pages or changed.get():
+            return await sync_to_async(self.end)(request, response)
+        return response
+
+    def start(self, request: Any) -> None:
+        """Tell the decorator that pages are kept."""
+        changed.set(False)
+        request._pages = None
+
+    def end(self, request: Any, response: HttpResponseBase) -> HttpResponseBase:
+        """Keep the page, if it is one."""
+        if request._pages:
+            request._pages.finish(request, response)
+        if changed.get():
+            secure = request.is_secure()
+            response.set_cookie(FRESH, "1", FRESH_AGE, httponly=True, samesite="Lax", secure=secure)
+        return response
+
+
+def finding() -> Finding:
+    """Say whether finished pages are kept, and where."""
+    if ALIAS not in settings.CACHES or f"{__name__}.PageCacheMiddleware" not in settings.MIDDLEWARE:
+        return False, lambda: "no page is kept"
+    if isinstance(caches[ALIAS], DummyCache):
+        return None, lambda: "no page is kept in development"
+    return True, lambda: f"pages of build {build()} in the cache {ALIAS!r}"
