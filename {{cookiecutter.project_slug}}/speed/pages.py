@@ -154,7 +154,7 @@ class Making:
         if now < away:
             return None, False
         if lost:
-            publish({*lost})
+            publish({*lost}, again=True)
         fresh, tags = f"{self.key}.fresh", {tag: f"tag.{tag}" for tag in self.versions}
         with bypassed():
             found = caches[ALIAS].get_many([self.key, fresh, *tags.values()])
@@ -522,21 +522,24 @@ def invalidate(*tags: str, using: str | None = None) -> None:
     transaction.on_commit(lambda: publish({*tags}), using=using, robust=True)
 
 
-def publish(tags: set[str]) -> None:
-    """Give tags new versions, and remember those that Redis does not know afterwards."""
+def publish(tags: set[str], *, again: bool = False) -> None:
+    """Give tags new versions, and remember those that Redis does not know afterwards.
+
+    `again`: nothing has changed since it was tried before, so what was made meanwhile may stay.
+    """
     store, versions = caches[ALIAS], {f"tag.{tag}": uuid4().hex for tag in tags}
-    news, arrived = not tags <= lost, False
+    arrived = False
     lost.update(tags)
     try:
         store.set_many(versions, TAG_LIFE)
         with bypassed():
             arrived = store.get_many(versions) == versions or isinstance(store, DummyCache)
     finally:
-        if news or arrived:
+        if arrived or not again:
             forget()
     if arrived:
         lost.difference_update(tags)
-    elif news:
+    elif not again:
         logger.error("The cache could not be told yet that these changed: %s", sorted(tags))
 
 

@@ -183,7 +183,9 @@ def test_after_any_changes_html_is_that_of_the_loop(data: Any) -> None:
         Permission.objects.filter(pk=pks[which % len(pks)]).delete()
     elif change == "add":
         Permission.objects.get_or_create(
-            name=f"p0 {number}", codename=str(number), content_type=ContentType.objects.first()
+            codename=str(number),
+            content_type=ContentType.objects.first(),
+            defaults={"name": f"p0 {number}"},
         )
     rows = base().order_by(order)[low : low + size]
     assert render(rows.all()) == LOOP.render(Context({"rows": rows.all()}))
