@@ -13,7 +13,7 @@ from test_projects import PAIRS
 
 PART = re.compile(r"^# 1\. Speed -+$(.*?)^# 2\. ", re.DOTALL | re.MULTILINE)
 # A comment that begins with a name: its first line, so the one before it is none.
-NAMED = re.compile(r"^(?!\s*#).*\n\s*# ([a-z][a-zA-Z0-9 ]*): ", re.MULTILINE)
+NAMED = re.compile(r"^(?!\s*#).*\n\s*# ([a-z][a-zA-Z0-9 -]*): ", re.MULTILINE)
 
 
 def names(project: Path) -> set[str]:

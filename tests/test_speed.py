@@ -20,8 +20,7 @@ from jinja2 import Environment
 """
 WITHOUT: dict[str, list[tuple[str, str, str]]] = {
     "fragments": [
-        (SETTINGS, r" +# fragments: .*\n", ""),
-        (SETTINGS, r', "speed\.fragments"', ""),
+        (SETTINGS, r" +# fragments: .*\n.*\n", ""),
         (SETTINGS, r' +"speed\.fragments_.*\n', ""),
     ],
     "pages": [
@@ -40,13 +39,15 @@ WITHOUT: dict[str, list[tuple[str, str, str]]] = {
         (JINJA2, r", bytecode_cache=compiled", ""),
     ],
     "peers": [
-        (MODELS, r"GuardedUserManager\(.*", 'GuardedUserManager(UserManager["User"]):'),
-        (MODELS, r", peers\.Model", ""),
+        (MODELS, r"from typing import ClassVar\n\n", ""),
+        (MODELS, r", UserManager\n", "\n"),
         (MODELS, r"\nfrom speed import peers\n", ""),
+        (MODELS, r"class Guarded.*\n.*\n\n\n", ""),
+        (MODELS, r", peers\.Model", ""),
+        (MODELS, r"\n    objects: .*\n", ""),
     ],
     "urls": [
-        (SETTINGS, r" +# compiled urls: .*\n", ""),
-        (SETTINGS, r'"speed\.urls", ', ""),
+        (SETTINGS, r" +# compiled urls: .*\n.*\n", ""),
         (JINJA2, r"from speed\.urls import url\n", ""),
         (JINJA2, r"\nfrom speed", "\nfrom django.urls import reverse\n\nfrom speed"),
         (JINJA2, r"\Z", "\n\ndef url(name: str, /, *args: Any, **kwargs: Any) -> str:\n"),

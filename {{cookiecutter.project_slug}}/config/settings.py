@@ -291,9 +291,12 @@ TEMPLATES = [
         "DIRS": [BASE_DIR / "templates"],
         # {% endif %}
         "OPTIONS": {
-            # compiled urls: Django's `url` tag interprets a pattern anew for each link of each page.
-            # fragments: a list of rows costs one slim query and what has changed since.
-            "builtins": ["speed.urls", "speed.fragments"],
+            "builtins": [
+                # compiled urls: Django's `url` tag interprets a pattern anew for each link of each page.
+                "speed.urls",
+                # fragments: a list of rows costs one slim query and what has changed since.
+                "speed.fragments",
+            ],
             "context_processors": [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
@@ -301,9 +304,9 @@ TEMPLATES = [
                 "core.context.site",
             ],
             # cached template loader: Django caches by itself only while nobody sets "loaders".
-            # whitespace: this one is Django's, and drops indentation when it has read a template.
             "loaders": [
                 (
+                    # whitespace: Django's cached loader, which drops indentation from what it reads.
                     "speed.whitespace.Loader",
                     [
                         "django.template.loaders.filesystem.Loader",
