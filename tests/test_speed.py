@@ -68,7 +68,7 @@ def test_a_module_keeps_what_it_promises(bake: Bake, run: Run, tmp_path: Path, n
     proof = shutil.copytree(ROOT / "tests/speed" / name, tmp_path / name)  # away from conftest.py
     command = ["pytest", "-p", "no:cacheprovider", "-c", "pyproject.toml", "--rootdir", "."]
     packages = ["--with=hypothesis", "--with=html5lib", "--with=trio"]
-    run("uv", "run", "--quiet", *packages, *command, proof, cwd=project)
+    run("uv", "run", "--quiet", "--group=bench", *packages, *command, proof, cwd=project)
 
 
 @pytest.mark.parametrize("name", sorted({row.name for row in DEFAULTS} - BY_HAND))
