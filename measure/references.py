@@ -50,7 +50,6 @@ class Page:
     """A page that all sides have.
 
     Attributes:
-        scenario: who comes.
         path: of the page in plain Django.
         own: its path in this project, where it uses what `speed` has and Django has not.
         anonymous: whether the visitors are strangers, each with other cookies of no concern to the
