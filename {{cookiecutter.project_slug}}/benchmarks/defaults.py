@@ -267,6 +267,7 @@ SCENARIOS = {
     "cached template loader": Scenario(partial(page, "/admin/login/")),
     "whitespace": Scenario(LIST, claim="bytes"),
     "compiled urls": Scenario(LIST),
+    "prepared formats": Scenario(LIST),
     "N+1 guard": Scenario(
         partial(views, "/catalogue/kept/guarded/", "/catalogue/kept/forgotten/"), claim="queries"
     ),

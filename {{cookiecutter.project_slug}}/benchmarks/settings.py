@@ -88,6 +88,14 @@ def plain_urls(engine: str, options: dict[str, Any]) -> None:
         options["environment"] = "benchmarks.workload.jinja.with_plain_urls"
 
 
+def plain_formats(engine: str, options: dict[str, Any]) -> None:
+    """Take the format of each date and price apart anew."""
+    if engine == "DjangoTemplates":
+        options["builtins"] = [name for name in options["builtins"] if name != "speed.formats"]
+    else:
+        options["environment"] = "benchmarks.workload.jinja.with_plain_dates"
+
+
 def one_tier(settings: Settings) -> dict[str, Any]:
     """Read fragments from Redis each time."""
     caches = deepcopy(settings["CACHES"])
@@ -127,6 +135,7 @@ UNDO: dict[str, Callable[[Settings], dict[str, Any]]] = {
     "cached template loader": lambda s: templates(s, uncached_loaders),
     "whitespace": lambda s: templates(s, whitespace_kept),
     "compiled urls": lambda s: templates(s, plain_urls),
+    "prepared formats": lambda s: templates(s, plain_formats),
     "N+1 guard": lambda s: {},  # what is undone elsewhere than in settings: see defaults.py
     "cached user": lambda s: {},
     "two-tier cache": one_tier,

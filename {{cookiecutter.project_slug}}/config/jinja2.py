@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from speed.jinja import BytecodeCache, Environment, date, static
+from speed.formats import local_date
+from speed.jinja import BytecodeCache, Environment, static
 from speed.urls import url
 
 # Beside this module's own bytecode: whoever may write there may change the code as well.
@@ -20,6 +21,6 @@ def environment(**options: Any) -> Environment:
     # where extensions and filters change under them.
     compiled = None if options["auto_reload"] else BytecodeCache(COMPILED)
     environment = Environment(**options, bytecode_cache=compiled)
-    environment.filters["date"] = date
+    environment.filters["date"] = local_date
     environment.globals.update(static=static, url=url)
     return environment

@@ -16,22 +16,20 @@ from hashlib import blake2b
 from typing import Any
 
 from django.conf import settings
-from django.contrib.staticfiles.storage import staticfiles_storage
 from django.core.cache import BaseCache, InvalidCacheBackendError, caches
 from django.core.cache.backends.dummy import DummyCache
 from django.core.exceptions import ObjectDoesNotExist
 from django.core.paginator import Page
 from django.db.models import Model, QuerySet
-from django.template import Context, Engine, Library, Node, NodeList, TemplateSyntaxError
-from django.template.base import FilterExpression, Parser, Template, Token
+from django.template import Context, Library, Node, NodeList, TemplateSyntaxError
+from django.template.base import FilterExpression, Parser, Token
 from django.template.defaulttags import CsrfTokenNode, CycleNode
-from django.template.exceptions import TemplateDoesNotExist
-from django.template.loader_tags import IncludeNode, construct_relative_path
 from django.urls import get_script_prefix, get_urlconf
 from django.utils.timezone import get_current_timezone_name
 from django.utils.translation import get_language
 
 from speed import Finding
+from speed.release import build
 
 ALIAS = "template_fragments"  # of Django's `cache` tag, too
 
@@ -55,11 +53,10 @@ encode = json.JSONEncoder(default=plain).encode
 
 
 def digest(parts: Iterable[Any]) -> Any:
-    """Return a hash of `parts`, and of what else HTML depends on: what is active, and static files."""
+    """Return a hash of `parts`, and of what else HTML depends on: the release, and what is active."""
     language = get_language() if settings.USE_I18N else None
     places = str(get_urlconf()), get_script_prefix(), get_current_timezone_name()
-    files = getattr(staticfiles_storage, "manifest_hash", None)
-    return blake2b(encode([language, places, files, *parts]).encode(), digest_size=20)
+    return blake2b(encode([build(), language, places, *parts]).encode(), digest_size=20)
 
 
 def key(*parts: Any) -> str:
@@ -76,7 +73,7 @@ def each(
         items: a queryset or a page of one, best not read yet; or model objects; or None.
         seconds: that a row is kept; None: for ever.
         version: the field that changes whenever a row does; or several, as in "updated, category__updated".
-        parts: what else the rows depend on: a name, the source of the template, the visitor's group.
+        parts: what else the rows depend on: a name, the source of a row, the visitor's group.
         row: makes the HTML of an object.
 
     Raises:
@@ -153,23 +150,6 @@ class Placeless:
     __contains__ = __getattr__ = __getitem__ = __str__ = refuse
 
 
-def source(nodes: NodeList, engine: Engine, seen: frozenset[str] = frozenset()) -> list[Any]:
-    """Return the source of all templates that `nodes` include by a fixed name, and of what those do."""
-    found: list[Any] = []
-    includes: list[Any] = nodes.get_nodes_by_type(IncludeNode)
-    for node in includes:
-        if not isinstance(node.template.var, str):
-            continue
-        name = construct_relative_path(node.origin.template_name, node.template.var)
-        if name not in seen:
-            try:
-                template: Template = engine.get_template(name)
-            except TemplateDoesNotExist:
-                continue
-            found += [template.source, *source(template.nodelist, engine, seen | {name})]
-    return found
-
-
 class EachNode(Node):
     """The rows of a list."""
 
@@ -190,13 +170,9 @@ class EachNode(Node):
         self.variable = variable
         self.items = items
         self.arguments = arguments
-        self.included: list[Any] | None = None
 
     def render(self, context: Context) -> str:
         """Render the rows that are not kept."""
-        engine = context.template.engine  # type: ignore[union-attr]
-        if self.included is None:  # a template may include itself: not while it is parsed
-            self.included = source(self.nodelist, engine)
         seconds, version, *vary = (given.resolve(context) for given in self.arguments)
         if not isinstance(seconds, int | float | None) or not isinstance(version, str):
             raise TemplateSyntaxError(
@@ -204,7 +180,7 @@ class EachNode(Node):
             )
         items = self.items.resolve(context, ignore_failures=True)
         modes = context.autoescape, context.use_l10n, context.use_tz
-        parts = [*self.written, self.included, modes, *vary]
+        parts = [*self.written, modes, *vary]
         with context.push(forloop=Placeless()):
 
             def row(item: Any) -> str:
@@ -246,6 +222,12 @@ def cache_each(parser: Parser, token: Token) -> EachNode:
         )
     arguments = [parser.compile_filter(bit) for bit in (seconds, *rest)]
     return EachNode(nodelist, empty, written, variable, parser.compile_filter(items), arguments)
+
+
+def ready() -> None:
+    """Know the release from the start."""
+    if not settings.DEBUG:
+        build()
 
 
 def finding() -> Finding:

@@ -1,16 +1,12 @@
 """Jinja2 at full speed: templates stay compiled between starts, escaping is part of the compiled code,
-dates are formatted by prepared formats, and names of static files are remembered.
+and names of static files are remembered.
 
 An environment is made of these in `config/jinja2.py`; pages come out as Jinja2 and Django make them.
 """
 
 import os
 import sys
-from collections.abc import Callable
 from contextlib import suppress
-from datetime import date as Date
-from functools import lru_cache
-from itertools import zip_longest
 from pathlib import Path
 from threading import get_ident
 from typing import Any
@@ -21,20 +17,13 @@ from django.apps import apps
 from django.contrib.staticfiles.storage import ManifestFilesMixin, staticfiles_storage
 from django.core.signals import setting_changed
 from django.dispatch import receiver
-from django.template import defaultfilters, engines
+from django.template import engines
 from django.templatetags import static as django_static
-from django.utils.dateformat import DateFormat, TimeFormat, re_escaped, re_formatchars
-from django.utils.formats import get_format
-from django.utils.timezone import template_localtime  # type: ignore[attr-defined]
 from jinja2 import bccache, compiler, nodes
 
 from speed import Finding
 
 LIMIT = 4096  # addresses of static files: one may carry any fragment
-
-# Of a format: a text, or the method of a character. The second part: whether one needs a time.
-Piece = tuple[str, Callable[[DateFormat], object] | None]
-Prepared = tuple[list[Piece], bool]
 
 
 class CodeGenerator(compiler.CodeGenerator):
@@ -113,39 +102,6 @@ class BytecodeCache(jinja2.BytecodeCache):
         """Delete all that is kept."""
         for path in self.folder.glob("*.jinja2"):
             path.unlink(missing_ok=True)
-
-
-def date(value: Any, form: str | None = None) -> str:
-    """Do what Django's filter `date` does in its own templates, time zones included.
-
-    Django takes the format apart for each value; here that is done once.
-    """
-    if value in (None, ""):
-        return ""
-    value = template_localtime(value)
-    wanted = str(form or "DATE_FORMAT")
-    if wanted.isidentifier():  # a name in the settings or in FORMAT_MODULE_PATH, perhaps
-        wanted = str(get_format(wanted))
-    pieces, needs_time = prepared(wanted)
-    try:
-        if not (needs_time and type(value) is Date):  # else Django says what is wrong
-            parts = DateFormat(value)
-            return "".join([text if make is None else str(make(parts)) for text, make in pieces])
-    except AttributeError:  # no date
-        pass
-    return defaultfilters.date(value, form)
-
-
-@lru_cache(maxsize=256)
-def prepared(wanted: str) -> Prepared:
-    """Take a format apart as Django does: text, character, text, and so on."""
-    split = re_formatchars.split(wanted)
-    pieces: list[Piece] = []
-    for text, name in zip_longest(split[::2], split[1::2]):
-        pieces.append((re_escaped.sub(r"\1", text), None))
-        if name:
-            pieces.append((name, getattr(DateFormat, name)))
-    return pieces, any(hasattr(TimeFormat, name) for name in split[1::2])
 
 
 known: dict[str, str] = {}

@@ -8,28 +8,20 @@ nobody does. Ages are counted by Redis and by monotonic clocks: setting a clock 
 
 import asyncio
 import logging
-import os
 import sys
 import time
 import zlib
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import cache, wraps
+from functools import wraps
 from hashlib import blake2b
-from importlib import import_module
-from importlib.util import find_spec
-from pathlib import Path
 from threading import Event, Lock
 from typing import Any
 from uuid import uuid4
 
-import django
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
-from django.apps import apps
-from django.conf import ENVIRONMENT_VARIABLE, settings
+from django.conf import settings
 from django.contrib.messages import get_messages
 from django.contrib.messages.storage.cookie import CookieStorage
 from django.core.cache import caches
@@ -40,12 +32,13 @@ from django.http.response import HttpResponseBase
 from django.middleware.csp import get_nonce
 from django.utils.cache import patch_vary_headers
 from django.utils.http import split_directive_names
-from django.utils.module_loading import import_string
 from django.utils.timezone import get_current_timezone
 from django.utils.translation import get_language
 from django_http_compression.middleware import HttpCompressionMiddleware, best_coding
 
 from speed import Finding
+from speed.copies import Copies, bypassed, direct
+from speed.release import build
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -55,9 +48,6 @@ try:
     import brotli
 except ImportError:  # PyPy
     brotli = None
-# A copy in another layer would double the time until a change is seen.
-direct = "speed.tiers.bypassed" if find_spec("speed.tiers") else "contextlib.nullcontext"
-bypassed: Callable[[], AbstractContextManager[None]] = import_string(direct)
 
 ALIAS = "pages"
 COPY = 1  # seconds that a process may answer with what it has read from Redis
@@ -74,39 +64,14 @@ MARKS = {"_csp_config", "_csp_ro_config", "xframe_options_exempt"}  # by a view,
 Tags = Iterable[str] | Callable[..., Iterable[str]]
 View = Callable[..., Any]
 Page = dict[str, Any]  # plain data, as `packed` makes it
-Copy = tuple[float, bool, Page]  # until when, whether only while Redis is away, and what
 
 logger = logging.getLogger(__name__)
 changed: ContextVar[bool] = ContextVar("changed", default=False)
 lock = Lock()  # for what this process remembers:
 flights: dict[str, "Flight"] = {}  # pages that it is making
-copies: OrderedDict[str, Copy] = OrderedDict()  # pages that it has read or made
-size = 0  # bytes of these
+copies = Copies[Page](lambda key, page: page["size"])  # that it has read or made
 lost: set[str] = set()  # tags that Redis could not be told of
 away = 0.0  # monotonic seconds until when Redis is not asked
-cut = 0.0  # monotonic seconds: what is older makes no copy
-
-
-@cache
-def build() -> str:
-    """Return what tells this release from others: its code, packages and asset manifests."""
-    config: Any = import_module(os.environ[ENVIRONMENT_VARIABLE])
-    folders = {Path(config.__file__).parent, *(Path(app.path) for app in apps.get_app_configs())}
-    folders = {folder for folder in folders if "site-packages" not in folder.parts}
-    engines: Any = settings.TEMPLATES
-    folders |= {Path(folder) for engine in engines for folder in engine.get("DIRS", [])}
-    files = {
-        file for folder in folders for file in (*folder.rglob("*.py"), *folder.rglob("*.html"))
-    }
-    root = Path(settings.STATIC_ROOT or "/nowhere")
-    digest = blake2b(digest_size=8)
-    for file in (*sorted(files), root / "staticfiles.json", root / "CACHE/manifest.json"):
-        if file.is_file():
-            content = file.read_bytes()
-            digest.update(b"%s\0%d\0%s" % (file.name.encode(), len(content), content))
-    packages = Path(django.__file__).parents[1].glob("*.dist-info")  # each name has the version
-    digest.update(repr(sorted(package.name for package in packages)).encode())
-    return digest.hexdigest()
 
 
 class Flight(Event):
@@ -137,9 +102,9 @@ class Making:
     policy: Policy
     name: tuple[Any, ...] | None  # of the page, all but the headers; None: nothing is kept
     began: float  # monotonic seconds
+    changes: int  # that `copies` knew of then
     key: str = ""
     versions: dict[str, Any] = field(default_factory=dict)  # of the tags
-    direct: bool = False  # whether the visitor has just changed something
     leased: bool | None = False  # whether others leave it to this request; None: Redis is away
     flight: Flight | None = None
     hidden: tuple[Any, ...] = ()  # from the view: GET, QUERY_STRING, COOKIES
@@ -147,12 +112,13 @@ class Making:
 
     def look(self) -> tuple[Page | None, bool]:
         """Return the page, unless a tag of it was invalidated, and whether it is fresh."""
-        now = time.monotonic()
-        until, alone, copy = copies.get(self.key, (0.0, False, None))
-        if copy and now < (min(until, away) if alone else until) and not self.direct:
-            return copy, True
+        now, changes = time.monotonic(), copies.changes
+        copy, alone = copies.get([self.key, f"{self.key}.alone"], now)
         if now < away:
-            return None, False
+            copy = copy or alone
+            return copy, copy is not None
+        if copy:
+            return copy, True
         if lost:
             publish({*lost}, again=True)
         fresh, tags = f"{self.key}.fresh", {tag: f"tag.{tag}" for tag in self.versions}
@@ -163,7 +129,7 @@ class Making:
         if page is None or page["versions"] != self.versions:
             return None, False
         if fresh in found:
-            remember(self.key, page, now, now + COPY)
+            copies.keep({self.key: page}, changes, now, COPY, LIMIT)
         return page, fresh in found
 
     def lease(self) -> None:
@@ -273,32 +239,12 @@ class Making:
         key = key_of(self.name, request, self.policy)
         left = self.policy.hard - COPY - (time.monotonic() - self.began)
         if self.leased is None:  # each process has pages of its own until Redis is back
-            remember(key, page, self.began, self.began + self.policy.life, alone=True)
+            alone = {f"{key}.alone": page}
+            copies.keep(alone, self.changes, self.began, self.policy.life, LIMIT)
         elif left > 0 and None not in self.versions.values():
             caches[ALIAS].set(key, page, left)
             caches[ALIAS].set(f"{key}.fresh", 1, self.policy.life)
-            remember(key, page, self.began, self.began + COPY)
-
-
-def remember(key: str, page: Page, since: float, until: float, alone: bool = False) -> None:
-    """Let this process answer with a page, unless a tag has changed `since` it was asked for."""
-    global size
-    with lock:
-        if since <= cut:
-            return
-        old = copies.pop(key, None)
-        copies[key] = until, alone, page
-        size += page["size"] - (old[2]["size"] if old else 0)
-        while size > LIMIT or (copies and next(iter(copies.values()))[0] < time.monotonic()):
-            size -= copies.popitem(last=False)[1][2]["size"]
-
-
-def forget() -> None:
-    """Let this process answer with no page that it has asked for until now."""
-    global cut, size
-    with lock:
-        cut, size = time.monotonic(), 0
-        copies.clear()
+            copies.keep({key: page}, self.changes, self.began, COPY, LIMIT)
 
 
 def varies(response: Any) -> set[str]:
@@ -394,10 +340,10 @@ def begin(
     """
     if request.method not in ("GET", "HEAD") or getattr(request, "_pages", "") is not None:
         return None  # nor inside another cached view, nor without the middleware
-    making = Making(policy, name_of(request, policy, view), time.monotonic())
+    making = Making(policy, name_of(request, policy, view), time.monotonic(), copies.changes)
     if making.name is None:
         return making
-    making.key, making.direct = key_of(making.name, request, policy), FRESH in request.COOKIES
+    making.key = key_of(making.name, request, policy)
     tags = policy.tags(request, *args, **kwargs) if callable(policy.tags) else policy.tags
     making.versions = dict.fromkeys(tags)
     page, fresh = making.look()
@@ -429,7 +375,6 @@ def cached_page(
     hard: float | None = None,
     tags: Tags = (),
     query: Iterable[str] = (),
-    per_user: bool = False,
 ) -> Callable[[View], View]:
     """Keep the pages of a view for strangers; who has a session gets the view itself.
 
@@ -438,12 +383,32 @@ def cached_page(
         hard: seconds after which the old one is not served either; ten times `life` by default.
         tags: what `invalidate` may name, or a function of the request and the view's arguments.
         query: parameters that the page depends on. The view sees no others, and no cookie.
-        per_user: see `cached_page_per_user`.
 
     Raises:
         TypeError: one string was given for several.
         ValueError: the hard limit is below the life, or so low that no process may keep a copy.
     """
+    return keeping(life, hard, tags, query, per_user=False)
+
+
+def cached_page_per_user(
+    life: float,
+    *,
+    hard: float | None = None,
+    tags: Tags = (),
+    query: Iterable[str] = (),
+) -> Callable[[View], View]:
+    """Keep a page for each signed-in user, who is in its key; all else as with `cached_page`.
+
+    The page may depend on the user, not on what else is in the session.
+    """
+    return keeping(life, hard, tags, query, per_user=True)
+
+
+def keeping(
+    life: float, hard: float | None, tags: Tags, query: Iterable[str], per_user: bool
+) -> Callable[[View], View]:
+    """Make either decorator."""
     hard = 10 * life if hard is None else hard
     if not (0 < life <= hard and hard > COPY):
         raise ValueError(f"0 < life <= hard and {COPY} < hard must hold: {life=}, {hard=}")
@@ -493,14 +458,6 @@ def cached_page(
     return decorate
 
 
-def cached_page_per_user(life: float, **rest: Any) -> Callable[[View], View]:
-    """Keep a page for each signed-in user, who is in its key; arguments as those of `cached_page`.
-
-    The page may depend on the user, not on what else is in the session.
-    """
-    return cached_page(life, per_user=True, **rest)
-
-
 def asynchronous(view: View) -> bool:
     """Say whether a view is awaited: a function, or the `dispatch` of a class, from method_decorator."""
     instance = getattr(getattr(view, "func", None), "__self__", None)
@@ -536,7 +493,7 @@ def publish(tags: set[str], *, again: bool = False) -> None:
             arrived = store.get_many(versions) == versions or isinstance(store, DummyCache)
     finally:
         if arrived or not again:
-            forget()
+            copies.forget()
     if arrived:
         lost.difference_update(tags)
     elif not again:
@@ -550,7 +507,7 @@ class PageCacheMiddleware:
 
     def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
         self.get_response = get_response
-        build()  # at the start: the files of the next release may soon replace those that run
+        build()
         if iscoroutinefunction(get_response):
             markcoroutinefunction(self)
 
@@ -569,8 +526,9 @@ class PageCacheMiddleware:
         return response
 
     def start(self, request: Any) -> None:
-        """Tell the decorator that pages are kept."""
+        """Tell the decorator that pages are kept, and all that keeps copies who reads past them."""
         changed.set(False)
+        direct.set(FRESH in request.COOKIES)
         request._pages = None
 
     def end(self, request: Any, response: HttpResponseBase) -> HttpResponseBase:

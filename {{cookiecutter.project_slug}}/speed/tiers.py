@@ -9,15 +9,10 @@ is missing is not remembered: whoever misses a page makes it, and would make it 
 """
 
 import inspect
-import os
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Sequence
 from functools import wraps
 from sys import getsizeof
-from threading import Lock
 from typing import Any
 
 from django.conf import settings
@@ -27,89 +22,12 @@ from django.core.exceptions import ImproperlyConfigured
 from django_redis.client import DefaultClient
 
 from speed import Finding
+from speed.copies import Copies
 from speed.redis import PrefixClient
 
 LIFE = 1.0  # seconds
 LIMIT = 8 * 2**20  # bytes per process
 OVERHEAD = 300  # bytes that a copy takes beside its key and value: measured, dictionary included
-
-direct: ContextVar[bool] = ContextVar("direct", default=False)
-
-
-@contextmanager
-def bypassed() -> Iterator[None]:
-    """Read from Redis, whatever this process has copies of: for a visitor who just changed something."""
-    token = direct.set(True)
-    try:
-        yield
-    finally:
-        direct.reset(token)
-
-
-class Copies:
-    """What this process has read lately, for all its threads and aliases; the least recently used goes first."""
-
-    def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        """Begin anew, with a lock that nobody holds: for a process that was forked."""
-        self.lock = Lock()
-        self.kept: OrderedDict[str, tuple[float, bytes]] = OrderedDict()
-        self.size = 0  # bytes
-        self.changes = 0  # a read that began before the last change is not kept
-
-    def get(self, names: Sequence[str], now: float) -> list[bytes | None]:
-        """Return a copy for each name, None where there is none that is young enough."""
-        found: list[bytes | None] = []
-        with self.lock:
-            for name in names:
-                until, value = self.kept.get(name, (now, None))
-                if until > now:
-                    self.kept.move_to_end(name)
-                found.append(value if until > now else None)
-        return found
-
-    def keep(
-        self, read: dict[str, bytes], changes: int, now: float, seconds: float, limit: int
-    ) -> None:
-        """Keep what was read, unless a write has overtaken it.
-
-        Args:
-            read: the values by name.
-            changes: how many there had been when the read began,
-            now: and the time then, so that waiting for the answer counts.
-            seconds: that a copy lives.
-            limit: bytes of all copies.
-        """
-        until = now + seconds
-        with self.lock:
-            if changes != self.changes:
-                return
-            for name, value in read.items():
-                if weight(name, value) <= limit and self.kept.get(name, (now, b""))[0] < until:
-                    self.drop(name)
-                    self.kept[name] = until, value
-                    self.size += weight(name, value)
-            while self.kept:
-                oldest = next(iter(self.kept))
-                if self.size <= limit and self.kept[oldest][0] > now:
-                    break
-                self.drop(oldest)
-
-    def forget(self, names: Sequence[str] | None) -> None:
-        """Drop the copies of what was written; None: all."""
-        with self.lock:
-            self.changes += 1
-            if names is None:
-                self.kept.clear()
-                self.size = 0
-            for name in names or ():
-                self.drop(name)
-
-    def drop(self, name: str) -> None:
-        if name in self.kept:
-            self.size -= weight(name, self.kept.pop(name)[1])
 
 
 def weight(name: str, value: bytes) -> int:
@@ -117,9 +35,7 @@ def weight(name: str, value: bytes) -> int:
     return getsizeof(name) + getsizeof(value) + OVERHEAD
 
 
-COPIES = Copies()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=COPIES.reset)
+COPIES = Copies(weight)
 
 
 def forgetting(method: str) -> Any:
@@ -157,7 +73,7 @@ def forgetting_all(method: str) -> Any:
         try:
             return write(self, *args, **kwargs)
         finally:
-            self.copies.forget(None)
+            self.copies.forget()
 
     return wrapped
 
@@ -182,9 +98,7 @@ class Reader:
         client, copies = self.client, self.client.copies
         now, changes = time.monotonic(), copies.changes
         names = [client.own(key) for key in keys]
-        found: list[bytes | None] = [None] * len(keys)
-        if not direct.get():
-            found = copies.get(names, now)
+        found = copies.get(names, now)
         missing = [i for i, value in enumerate(found) if value is None]
         if missing:
             values = ask(client.get_client(write=False), [keys[i] for i in missing])

@@ -159,6 +159,8 @@ def test_a_row_is_another_one_where_anything_named_differs(
     part = "{% include 'part.html' %}"
     assert shown(lazy()[:1], part) == "[a &amp; b]"
     monkeypatch.setitem(PARTS, "part.html", "({{ group.name }})")
+    assert shown(lazy()[:1], part) == "[a &amp; b]"
+    monkeypatch.setattr(fragments, "build", lambda: "next release")
     assert shown(lazy()[:1], part) == "(a &amp; b)"
 
 

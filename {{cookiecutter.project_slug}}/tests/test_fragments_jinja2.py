@@ -8,14 +8,14 @@ from django.db.models import QuerySet
 from jinja2 import DictLoader, Environment, TemplateSyntaxError
 from pytest_django import DjangoAssertNumQueries
 
+from speed import fragments
 from tests.test_fragments import groups, lazy  # noqa: F401 - a fixture that is always used
 
 pytestmark = pytest.mark.django_db
 
 FILES = {
     "each": '{% cache_each 60, "row", group in groups by "name", who %}'
-    "<li>{{ group.name }} {{ who }}{% include 'part' %}</li>{% endcache_each %}",
-    "part": "",
+    "<li>{{ group.name }} {{ who }}</li>{% endcache_each %}",
     "whole": '{% cache 60, "all", who %}{% for group in groups %}{{ group.name }} {{ who }};{% endfor %}'
     "{% endcache %}",
 }
@@ -23,14 +23,9 @@ ROWS = "<li>a &amp; b {0}</li><li>c {0}</li><li>d {0}</li>"
 
 
 @pytest.fixture
-def files() -> dict[str, str]:
-    return {**FILES}
-
-
-@pytest.fixture
-def environment(files: dict[str, str]) -> Environment:
+def environment() -> Environment:
     extensions = ["speed.fragments_jinja2.Fragments"]
-    return Environment(autoescape=True, extensions=extensions, loader=DictLoader(files))
+    return Environment(autoescape=True, extensions=extensions, loader=DictLoader(FILES))
 
 
 def shown(environment: Environment, name: str, who: Any = "") -> str:
@@ -58,11 +53,18 @@ def test_a_fragment_that_is_kept_costs_no_query(
             assert shown(environment, "whole", who) == html
 
 
-def test_an_edited_part_makes_another_row(environment: Environment, files: dict[str, str]) -> None:
-    assert shown(environment, "each") == ROWS.format("")
-    files["part"] = "!"
-    fresh = environment.overlay(cache_size=10)  # as a process that starts after the edit
-    assert shown(fresh, "each") == ROWS.format("!")
+@pytest.mark.parametrize(("name", "queries"), [("each", 3), ("whole", 2)])
+def test_a_new_release_has_fragments_of_its_own(
+    environment: Environment,
+    monkeypatch: pytest.MonkeyPatch,
+    django_assert_num_queries: DjangoAssertNumQueries,
+    name: str,
+    queries: int,
+) -> None:
+    html = shown(environment, name)
+    monkeypatch.setattr(fragments, "build", lambda: "next")
+    with django_assert_num_queries(queries):
+        assert shown(environment, name) == html
 
 
 @pytest.mark.parametrize("row", ["{{ csrf_input }}", "{{ loop.index }}"])

@@ -1,20 +1,16 @@
 """What the Jinja2 environment does faster comes out as Jinja2 and Django make it."""
 
 from collections.abc import Callable
-from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import pytest
 from django.contrib.staticfiles.storage import ManifestFilesMixin, staticfiles_storage
-from django.template import Context, Engine
-from django.utils import timezone
 from django.utils.translation import gettext_lazy
 from markupsafe import Markup
 from pytest_django import Settings
 
-from config.jinja2 import environment
 from speed.jinja import BytecodeCache, Environment, static
 
 
@@ -86,26 +82,6 @@ def test_a_value_is_escaped_as_jinja2_escapes_it(value: object) -> None:
     ours, theirs = Environment(autoescape=True), jinja2.Environment(autoescape=True)
     rendered = theirs.from_string(source).render(value=value)
     assert ours.from_string(source).render(value=value) == rendered
-
-
-@pytest.mark.parametrize("form", ["j F Y", "DATE_FORMAT", "c", r"jS \of F, H:i e", "", "-"])
-@pytest.mark.parametrize(
-    "value", [datetime(2026, 3, 1, 23, 30, tzinfo=UTC), datetime(2026, 3, 1), time(7), None, "", 7]
-)
-def test_a_date_is_shown_as_in_djangos_templates(value: object, form: str) -> None:
-    theirs = Engine().from_string("{{ value|date:form }}")
-    ours = environment(auto_reload=True).from_string("{{ value|date(form) }}")
-    with timezone.override("Asia/Tokyo"):
-        assert ours.render(value=value, form=form) == theirs.render(
-            Context({"value": value, "form": form})
-        )
-
-
-def test_a_time_of_day_in_the_format_of_a_date_is_refused_as_in_djangos_templates() -> None:
-    with pytest.raises(TypeError, match="time-related"):
-        environment(auto_reload=True).from_string("{{ value|date('e') }}").render(
-            value=date(2026, 3, 1)
-        )
 
 
 def test_an_address_from_the_manifest_is_looked_up_once_and_anew_with_other_settings(

@@ -34,6 +34,7 @@ from django.views.decorators.vary import vary_on_cookie, vary_on_headers
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
+from speed.release import build
 
 from speed import pages
 
@@ -246,7 +247,7 @@ def visitor(settings: Any) -> Iterator[Client]:
 
 def reset() -> None:
     caches["pages"].clear()
-    pages.forget()
+    pages.copies.forget()
     pages.flights.clear()
     pages.lost.clear()
     pages.away = 0.0
@@ -313,7 +314,7 @@ def test_what_is_not_for_all_is_not_kept(address: str) -> None:
 @pytest.mark.parametrize("coding", ["", "gzip", "br", "zstd", "gzip;q=0.5, br;q=0.1"])
 def test_a_kept_page_is_what_the_first_visitor_got(address: str, coding: str) -> None:
     answers = [Client().get(address, headers={"accept-encoding": coding}) for _ in range(3)]
-    pages.forget()
+    pages.copies.forget()
     answers.append(Client().get(address, headers={"accept-encoding": coding}))
     assert len(made) == 1
     for answer in answers:
@@ -507,7 +508,7 @@ def test_a_wrong_csrf_cookie_spoils_no_page() -> None:
     """It makes Django set a new one, in an answer that is therefore not kept."""
     Client().get("/any/x")
     caches["pages"].delete_many(caches["pages"].keys("*.fresh"))  # type: ignore[attr-defined]
-    pages.forget()
+    pages.copies.forget()
     client = Client()
     client.cookies["csrftoken"] = "wrong"
     client.get("/any/x")
@@ -538,7 +539,7 @@ def test_languages_have_pages_of_their_own() -> None:
 def soften() -> None:
     """Let all pages be old."""
     caches["pages"].delete_many(caches["pages"].keys("*.fresh"))  # type: ignore[attr-defined]
-    pages.forget()
+    pages.copies.forget()
 
 
 def test_an_old_page_outlives_faults_but_not_its_end() -> None:
@@ -776,20 +777,20 @@ def test_the_build_tells_releases_apart(tmp_path: Any, monkeypatch: Any) -> None
     seen = []
     for content in ("{}", '{"a": 1}', '{"b": 1}'):
         (tmp_path / "staticfiles.json").write_text(content)
-        seen.append(pages.build.__wrapped__())
+        seen.append(build.__wrapped__())
     (tmp_path / "CACHE").mkdir()
     (tmp_path / "CACHE/manifest.json").write_text("{}")
-    seen.append(pages.build.__wrapped__())
+    seen.append(build.__wrapped__())
     folder = tmp_path / "templates"
     folder.mkdir()
     with override_settings(TEMPLATES=[*settings.TEMPLATES, {"BACKEND": "x", "DIRS": [folder]}]):
-        for content in ("<p>", "<b>"):
-            (folder / "new.html").write_text(content)
-            seen.append(pages.build.__wrapped__())
-        assert pages.build.__wrapped__() == seen[-1]
+        for name, content in (("new.html", "<p>"), ("new.html", "<b>"), ("new.txt", "<b>")):
+            (folder / name).write_text(content)
+            seen.append(build.__wrapped__())
+        assert build.__wrapped__() == seen[-1]
     assert len({*seen}) == len(seen)
     start = time.perf_counter()
-    pages.build.__wrapped__()
+    build.__wrapped__()
     assert time.perf_counter() - start < 0.5  # seconds; some ms on an idle machine
 
 
@@ -807,6 +808,6 @@ def test_memory_is_bounded(monkeypatch: Any) -> None:
     monkeypatch.setattr(pages, "LIMIT", 50_000)
     for number in range(100):
         Client().get(f"/any/{number}")
-        held = sum(page["size"] for *_, page in pages.copies.values())
-        assert held == pages.size <= 50_000
+        held = sum(page["size"] for _, page in pages.copies.kept.values())
+        assert held == pages.copies.size <= 50_000
     assert threading.active_count() < 50

@@ -29,6 +29,7 @@ from hypothesis import HealthCheck
 from hypothesis import settings as limits
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from speed.copies import Copies, bypassed
 
 from speed import tiers
 
@@ -49,7 +50,7 @@ def cache() -> Iterator[Any]:
 def another(cache: Any) -> Any:
     """The cache as another process has it: with copies of its own."""
     instance = type(cache)(TIERED["LOCATION"], TIERED)
-    instance.client.copies = tiers.Copies()
+    instance.client.copies = Copies(tiers.weight)
     return instance
 
 
@@ -230,7 +231,7 @@ class Model(RuleBasedStateMachine):
 
     @rule(process=PROCESSES, key=KEYS, version=VERSIONS)
     def get_past_the_copies(self, process: int, key: str, version: int) -> None:
-        with tiers.bypassed():
+        with bypassed():
             assert self.processes[process].get(key, version=version) == self.now(key, version)
 
     @rule(process=PROCESSES, key=KEYS, version=VERSIONS)
@@ -397,7 +398,7 @@ def test_a_coroutine_reads_past_the_copies_and_its_neighbours_do_not(cache: Any)
     async def read(past: bool) -> Any:
         if not past:
             return await cache.aget("key")
-        with tiers.bypassed():
+        with bypassed():
             await asyncio.sleep(0)
             return await cache.aget("key")
 
@@ -494,7 +495,7 @@ def test_the_memory_in_use_stays_within_the_limit(size: int) -> None:
     gc.collect()
     tracemalloc.start()
     try:
-        copies, most = tiers.Copies(), 0
+        copies, most = Copies(tiers.weight), 0
         base, _ = tracemalloc.get_traced_memory()
         for number in range(3 * limit // (size + 400)):
             name = f"redis://127.0.0.1:6379/0?db=0 shop-pages:1:{number:040d}"
@@ -507,7 +508,7 @@ def test_the_memory_in_use_stays_within_the_limit(size: int) -> None:
 
 
 def test_what_is_too_old_leaves_the_memory_with_the_next_read() -> None:
-    copies = tiers.Copies()
+    copies = Copies(tiers.weight)
     for number in range(1000):
         copies.keep({f"name {number}": b"x" * 1000}, 0, 100.0, LIFE, tiers.LIMIT)
     assert len(copies.kept) == 1000
@@ -517,7 +518,7 @@ def test_what_is_too_old_leaves_the_memory_with_the_next_read() -> None:
 
 
 def test_the_least_recently_used_goes_first() -> None:
-    copies, limit = tiers.Copies(), 3 * tiers.weight("a", b"x")
+    copies, limit = Copies(tiers.weight), 3 * tiers.weight("a", b"x")
     for name in "abc":
         copies.keep({name: b"x"}, 0, 100.0, LIFE, limit)
     assert copies.get(["a"], 100.0) == [b"x"]
@@ -526,14 +527,14 @@ def test_the_least_recently_used_goes_first() -> None:
 
 
 def test_a_value_above_the_limit_pushes_nothing_out() -> None:
-    copies = tiers.Copies()
+    copies = Copies(tiers.weight)
     copies.keep({"a": b"x"}, 0, 100.0, LIFE, 10_000)
     copies.keep({"b": b"x" * 10_001}, 0, 100.0, LIFE, 10_000)
     assert copies.get(["a", "b"], 100.0) == [b"x", None]
 
 
 def test_an_older_answer_does_not_replace_a_newer_one() -> None:
-    copies = tiers.Copies()
+    copies = Copies(tiers.weight)
     copies.keep({"a": b"new"}, 0, 100.5, LIFE, 10_000)
     copies.keep({"a": b"old"}, 0, 100.0, LIFE, 10_000)
     assert copies.get(["a"], 100.6) == [b"new"]

@@ -24,6 +24,13 @@ def with_plain_urls(**options: Any) -> Environment:
     return built
 
 
+def with_plain_dates(**options: Any) -> Environment:
+    """Build the project's own environment, with Django's filter for dates."""
+    built: Environment = import_module("config.jinja2").environment(**options)
+    built.filters["date"] = date
+    return built
+
+
 def url(name: str, /, *args: Any, **kwargs: Any) -> str:
     """Like Django's `url` tag."""
     return reverse(name, args=args, kwargs=kwargs)

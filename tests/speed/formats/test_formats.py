@@ -1,20 +1,21 @@
-"""The filter `date` is Django's, for every value, format, time zone and language.
+"""The filters are Django's, for every value, format, time zone and language.
 
 Run in a generated project with `--with hypothesis`.
 """
 
 from datetime import UTC, timedelta
 from datetime import timezone as offset
+from decimal import Decimal, localcontext
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from django.template import Context, Engine
-from hypothesis import given, settings
+from django.template import Context, Engine, defaultfilters
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from conftest import under
-from speed.jinja import date
+from speed.formats import floatformat, local_date
 
 CHARACTERS = "aAbcdDeEfFgGhHiIjlLmMnNoOPrsStTUuwWyYzZ"
 NAMES = [
@@ -32,7 +33,8 @@ NAMES = [
 ]
 ZONES = ["UTC", "Europe/Berlin", "America/St_Johns", "Asia/Kathmandu", "Africa/Monrovia"]
 LANGUAGES = ["en-us", "en-gb", "de", "fr", "ar", "ja", "pt-br"]
-PAGE = Engine().from_string("{% autoescape off %}{{ value|date:form }}{% endautoescape %}")
+DATE = "{% autoescape off %}{{ value|date:form }}{% endautoescape %}"
+THEIRS, OURS = (Engine(builtins=names).from_string(DATE) for names in ([], ["speed.formats"]))
 
 zones = st.sampled_from([None, UTC, *map(ZoneInfo, ZONES)]) | st.builds(
     lambda minutes: offset(timedelta(minutes=minutes)), st.integers(-1439, 1439)
@@ -63,8 +65,10 @@ def outcome(render: Any) -> object:
 
 
 def same(value: object, form: str | None) -> None:
-    shown = outcome(lambda: PAGE.render(Context({"value": value, "form": form})))
-    assert outcome(lambda: date(value, form)) == shown
+    given = {"value": value, "form": form}
+    shown = outcome(lambda: THEIRS.render(Context(given)))
+    assert outcome(lambda: OURS.render(Context(given))) == shown
+    assert outcome(lambda: local_date(value, form)) == shown
 
 
 @given(
@@ -112,4 +116,30 @@ def test_a_format_of_the_projects_own_is_found(
 
         for form, shown in {"MY_FORMAT": "2026/03", "Y": "26", "Y ": "2026 "}.items():
             same(datetime(2026, 3, 1), form)
-            assert date(datetime(2026, 3, 1), form) == shown
+            assert local_date(datetime(2026, 3, 1), form) == shown
+
+
+@given(
+    st.decimals() | st.decimals(places=3) | st.floats() | st.integers() | st.text(max_size=4),
+    st.integers(-12, 12) | st.sampled_from(["2", "2g", "-1u", "", True, None, 2.0]),
+    st.sampled_from(LANGUAGES),
+    st.booleans(),
+    st.booleans(),
+)
+@example(Decimal("0." + "1" * 250), 2, "de", False, True)
+@example(Decimal("-0.004"), 2, "de", False, True)
+@example(Decimal("٣.5"), 2, "de", False, True)
+@example(Decimal(9) / 1000 + 999999999999999, 1, "fr", False, True)
+@settings(max_examples=3000, deadline=None)
+def test_every_number_is_shown_as_in_djangos_templates(
+    value: object, places: object, language: str, grouped: bool, use_i18n: bool
+) -> None:
+    with under(None, language, USE_THOUSAND_SEPARATOR=grouped, USE_I18N=use_i18n):
+        theirs = outcome(lambda: defaultfilters.floatformat(value, places))
+        ours = outcome(lambda: floatformat(value, places))
+        assert (type(ours), ours) == (type(theirs), theirs)
+
+
+def test_the_precision_of_a_thread_does_not_matter() -> None:
+    with localcontext(prec=3):
+        assert floatformat(Decimal("1234.565"), 2) == "1234.57"
