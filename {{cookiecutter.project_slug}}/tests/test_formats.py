@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.template import defaultfilters, engines
 from django.template.backends.django import DjangoTemplates
-from django.utils import timezone
+from django.utils import dateformat, timezone
 from pytest_django import Settings
 
 from speed import formats
@@ -42,7 +42,8 @@ def test_a_time_of_day_in_the_format_of_a_date_is_refused_as_by_django(engine: A
 @every_engine
 def test_a_format_is_taken_apart_once(engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     shown(engine, date(2026, 3, 1), "j. n. Y")
-    monkeypatch.setattr(formats, "re_formatchars", None)
+    for module in (formats, dateformat):
+        monkeypatch.setattr(module, "re_formatchars", None)
     assert shown(engine, date(2026, 3, 2), "j. n. Y") == "2. 3. 2026"
 
 

@@ -177,7 +177,7 @@ urlpatterns = [
     path("status/<int:code>/", kept(status)),
     path("message/", message),
     path("shown/", kept(shown)),
-    path("language/", kept(language)),
+    path("language/", pages.cached_page(60)(language)),  # has learned no header from another
     path("header/", kept(vary_on_headers("Accept-Language")(header))),
     path("vary-cookie/", kept(vary_on_cookie(plain))),
     path("vary-all/", kept(vary_on_headers("*")(plain))),
