@@ -14,11 +14,18 @@ BY_HAND = {"N+1 guard", "cached user", "fragments", "server"}  # no setting undo
 
 # By module, what a team does to be rid of it: patterns, and what stands there afterwards.
 SETTINGS, JINJA2, MODELS = "config/settings.py", "config/jinja2.py", "core/models.py"
-DJANGOS = """from django.template.defaultfilters import date
-from django.templatetags.static import static
-from jinja2 import Environment
-"""
+STATIC = "from django.templatetags.static import static\nfrom jinja2 import Environment\n\n"
 WITHOUT: dict[str, list[tuple[str, str, str]]] = {
+    "formats": [
+        (SETTINGS, r" +# prepared formats: .*\n.*\n", ""),
+        (JINJA2, r"from speed\.formats .*\n", ""),
+        (
+            JINJA2,
+            r"\nfrom speed",
+            "\nfrom django.template.defaultfilters import date\n\nfrom speed",
+        ),
+        (JINJA2, r"local_date", "date"),
+    ],
     "fragments": [
         (SETTINGS, r" +# fragments: .*\n.*\n", ""),
         (SETTINGS, r' +"speed\.fragments_.*\n', ""),
@@ -33,7 +40,8 @@ WITHOUT: dict[str, list[tuple[str, str, str]]] = {
     ],
     "jinja": [
         (JINJA2, r"from pathlib import Path\n", ""),
-        (JINJA2, r"\nfrom speed\.jinja .*\n", f"\n{DJANGOS}\n"),
+        (JINJA2, r"from speed\.jinja .*\n", ""),
+        (JINJA2, r"\nfrom speed", f"\n{STATIC}from speed"),
         (JINJA2, r"# Beside(.*\n){2}\n\n", "\n"),
         (JINJA2, r"    # A new process (.*\n){3}", ""),
         (JINJA2, r", bytecode_cache=compiled", ""),
@@ -85,6 +93,32 @@ def test_the_check_names_a_default_that_was_undone(bake: Bake, run: Run, name: s
 
 
 ALONG = {"cached template loader": ["whitespace"]}  # what goes with it
+
+
+LOST = """
+import django
+django.setup()
+from django.conf import settings
+from django.core.checks import run_checks
+settings.TEMPLATES[0]["OPTIONS"]["extensions"].remove("speed.NAME")
+print(*[message.id for message in run_checks(tags=["speed"])])
+"""
+
+
+@pytest.mark.parametrize("name", ["whitespace_jinja2.Whitespace", "fragments_jinja2.Fragments"])
+def test_the_check_names_a_default_that_jinja2_alone_has_lost(
+    bake: Bake, run: Run, name: str
+) -> None:
+    env = {"DJANGO_SETTINGS_MODULE": "config.settings", "DEBUG": "0", "SECRET_KEY": "secret"}
+    env |= {"DATABASE_URL": "postgres:///app", "REDIS_URL": "redis://127.0.0.1:1/0"}
+    code = LOST.replace("NAME", name)
+    project = bake(template_engine="jinja2")
+    said = run("uv", "run", "--quiet", "python", "-c", code, cwd=project, env=env)
+    assert f"speed.{name.partition('_')[0]}" in said.stdout.split()
+
+
+def test_for_each_module_somebody_tried_to_be_rid_of_it() -> None:
+    assert {f"speed.{name}" for name in WITHOUT} == {row.module for row in DEFAULTS} - {""}
 
 
 @pytest.mark.parametrize("name", WITHOUT)

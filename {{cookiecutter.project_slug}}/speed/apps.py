@@ -3,8 +3,10 @@
 from importlib import import_module
 
 from django.apps import AppConfig
+from django.conf import settings
 
 from speed.defaults import DEFAULTS
+from speed.release import build
 
 
 class SpeedConfig(AppConfig):
@@ -13,9 +15,11 @@ class SpeedConfig(AppConfig):
     name = "speed"
 
     def ready(self) -> None:
-        """Import the checks: that registers them. Start the defaults that watch for something."""
+        """Register the checks, know the release, start the defaults that watch for something."""
         from speed import checks  # noqa: F401
 
+        if not settings.DEBUG:
+            build()
         for default in DEFAULTS:
             start = default.module and getattr(import_module(default.module), "ready", None)
             if start:

@@ -2,22 +2,12 @@
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from threading import Lock
 
+# Whether no copy is found: for the requests of a visitor who has just changed something.
 direct: ContextVar[bool] = ContextVar("direct", default=False)
-
-
-@contextmanager
-def bypassed() -> Iterator[None]:
-    """Find no copy in the block: for a visitor who has just changed something."""
-    token = direct.set(True)
-    try:
-        yield
-    finally:
-        direct.reset(token)
 
 
 class Copies[Value]:

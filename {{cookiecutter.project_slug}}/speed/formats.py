@@ -27,7 +27,7 @@ Piece = tuple[str, Callable[[DateFormat], object] | None]
 Prepared = tuple[list[Piece], bool]
 
 # Short enough for any rounding to be exact in 40 digits; no exponent, no infinity.
-ordinary = re.compile(r"-?\d{1,15}(\.\d{1,20})?", re.ASCII).fullmatch
+ordinary = re.compile(r"-?\d{1,15}(\.\d{1,20})?").fullmatch
 PLACES = {places: Decimal(1).scaleb(-places) for places in range(1, 11)}
 EXACT = Context(prec=40)
 

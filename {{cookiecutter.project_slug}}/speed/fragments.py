@@ -13,6 +13,7 @@ no query while the fragment is kept. What a view counts or indexes is read by th
 import json
 from collections.abc import Callable, Iterable
 from hashlib import blake2b
+from itertools import repeat
 from typing import Any
 
 from django.conf import settings
@@ -90,15 +91,17 @@ def each(
         raise ValueError("Rows are cached by the keys of objects: leave out values().")
     if lazy := isinstance(items, QuerySet) and separable(items):
         slim: Any = items.values_list("pk", *fields)
+        origins: Iterable[Any] = repeat([items.model._meta.label, items.db])
     else:
         items = list(items)
         slim = [[field(item, name) for name in ("pk", *fields)] for item in items]
+        origins = [[item._meta.label, item._state.db] for item in items]
     if isinstance(cache, DummyCache):  # development: what is wrong is told, and nothing is kept
         return [row(item) for item in items]
     common, names = digest(parts), {}
-    for found in slim:
+    for found, origin in zip(slim, origins, strict=False):
         own = common.copy()
-        own.update(encode(found).encode())
+        own.update(encode([*origin, *found]).encode())
         names[found[0]] = f"fragment.{own.hexdigest()}"
     if len(names.keys() - {None}) < len(slim):  # a key that stands for several rows, or for none
         return [row(item) for item in items]
@@ -224,18 +227,16 @@ def cache_each(parser: Parser, token: Token) -> EachNode:
     return EachNode(nodelist, empty, written, variable, parser.compile_filter(items), arguments)
 
 
-def ready() -> None:
-    """Know the release from the start."""
-    if not settings.DEBUG:
-        build()
-
-
 def finding() -> Finding:
     """Say whether templates have the tag, and where rows are kept."""
     from django.template import engines
 
     django: Any = engines["django"].engine  # type: ignore[attr-defined]
     known = any("cache_each" in library.tags for library in django.template_builtins)
+    for engine in engines.all():
+        environment: Any = getattr(engine, "env", None)  # of Jinja2
+        if environment and f"{__name__}_jinja2.Fragments" not in environment.extensions:
+            known = False
     if known and isinstance(store(), DummyCache):
         return None, lambda: "development keeps no rows"
     return known, lambda: f"rows are kept by {type(store()).__name__}"

@@ -13,7 +13,6 @@ from typing import Any
 
 import jinja2
 import markupsafe
-from django.apps import apps
 from django.contrib.staticfiles.storage import ManifestFilesMixin, staticfiles_storage
 from django.core.signals import setting_changed
 from django.dispatch import receiver
@@ -22,6 +21,7 @@ from django.templatetags import static as django_static
 from jinja2 import bccache, compiler, nodes
 
 from speed import Finding
+from speed.release import build
 
 LIMIT = 4096  # addresses of static files: one may carry any fragment
 
@@ -59,7 +59,7 @@ class BytecodeCache(jinja2.BytecodeCache):
 
     Jinja2's own lies in the folder for temporary files, which other users write to and the system
     empties; a file that cannot be written, or is damaged, fails the page there; and after a change of
-    the environment's options or of Jinja2 it uses what was compiled before. Here such a file costs a
+    options, filters, a parent or Jinja2 it uses what was compiled before. Here such a file costs a
     compilation. Its files hold code: `folder` must be as safe as the project's own modules are.
     """
 
@@ -69,11 +69,11 @@ class BytecodeCache(jinja2.BytecodeCache):
     def get_bucket(
         self, environment: jinja2.Environment, name: str, filename: str | None, source: str
     ) -> bccache.Bucket:
-        """Look for what this Jinja2, with these options, has compiled from `source`."""
+        """Look for what this release, with these options, has compiled from `source`."""
         options = [item for item in vars(environment).items() if isinstance(item[1], str | int)]
         made_by = (
-            f"{jinja2.__version__} {sys.implementation.cache_tag} {type(environment)}"
-            f" {sorted(options)} {sorted(environment.extensions)}"
+            f"{build()} {sys.implementation.cache_tag} {type(environment)} {sorted(options)}"
+            f" {sorted(environment.extensions)}"
         )
         return super().get_bucket(environment, name, filename, f"{made_by}\n{source}")
 
@@ -98,11 +98,6 @@ class BytecodeCache(jinja2.BytecodeCache):
             finally:
                 new.unlink(missing_ok=True)
 
-    def clear(self) -> None:
-        """Delete all that is kept."""
-        for path in self.folder.glob("*.jinja2"):
-            path.unlink(missing_ok=True)
-
 
 known: dict[str, str] = {}
 
@@ -116,8 +111,7 @@ def static(path: str) -> str:
     address = known.get(path)
     if address is None:
         address = django_static.static(path)
-        from_manifest = isinstance(staticfiles_storage, ManifestFilesMixin)
-        if from_manifest and apps.is_installed("django.contrib.staticfiles"):
+        if isinstance(staticfiles_storage, ManifestFilesMixin):
             if len(known) >= LIMIT:
                 known.clear()
             known[path] = address

@@ -3,7 +3,8 @@
 A page is kept when it was made for a stranger: no session cookie, no Authorization and no waiting
 message came with the request; no cookie, CSRF token or nonce went into the finished answer. When it is
 older than its life one request makes it anew and the others get the old one; beyond the hard limit
-nobody does. Ages are counted by Redis and by monotonic clocks: setting a clock changes none.
+nobody does. Ages are counted by Redis and by monotonic clocks, so that setting a clock changes no more
+than the header `Age`.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import wraps
 from hashlib import blake2b
-from threading import Event, Lock
+from threading import Event
 from typing import Any
 from uuid import uuid4
 
@@ -37,7 +38,7 @@ from django.utils.translation import get_language
 from django_http_compression.middleware import HttpCompressionMiddleware, best_coding
 
 from speed import Finding
-from speed.copies import Copies, bypassed, direct
+from speed.copies import Copies, direct
 from speed.release import build
 
 if sys.version_info >= (3, 14):
@@ -59,6 +60,7 @@ FLIGHT = 5  # seconds that a request waits for another one of its process to mak
 FRESH = "fresh"  # cookie of who has just changed something: reads past the copies of a process...
 FRESH_AGE = 2  # seconds: ...for longer than they live
 SMALL = 200  # bytes: not worth compressing
+GONE = {301, 308, 404, 410}  # statuses: there is no such page any more
 MARKS = {"_csp_config", "_csp_ro_config", "xframe_options_exempt"}  # by a view, for a middleware
 
 Tags = Iterable[str] | Callable[..., Iterable[str]]
@@ -66,8 +68,8 @@ View = Callable[..., Any]
 Page = dict[str, Any]  # plain data, as `packed` makes it
 
 logger = logging.getLogger(__name__)
-changed: ContextVar[bool] = ContextVar("changed", default=False)
-lock = Lock()  # for what this process remembers:
+changed: ContextVar[bool] = ContextVar("changed", default=False)  # by this request
+# What this process remembers:
 flights: dict[str, "Flight"] = {}  # pages that it is making
 copies = Copies[Page](lambda key, page: page["size"])  # that it has read or made
 lost: set[str] = set()  # tags that Redis could not be told of
@@ -108,22 +110,22 @@ class Making:
     leased: bool | None = False  # whether others leave it to this request; None: Redis is away
     flight: Flight | None = None
     hidden: tuple[Any, ...] = ()  # from the view: GET, QUERY_STRING, COOKIES
-    own: set[str] = field(default_factory=set)  # headers that the view itself says it depends on
+    header: str | None = None  # and the header with the cookies
+    own: set[str] = field(default_factory=set)  # headers that the view says it depends on
 
     def look(self) -> tuple[Page | None, bool]:
         """Return the page, unless a tag of it was invalidated, and whether it is fresh."""
         now, changes = time.monotonic(), copies.changes
-        copy, alone = copies.get([self.key, f"{self.key}.alone"], now)
+        copy, offline = copies.get([self.key, f"{self.key}.offline"], now)
         if now < away:
-            copy = copy or alone
+            copy = copy or offline
             return copy, copy is not None
         if copy:
             return copy, True
         if lost:
             publish({*lost}, again=True)
         fresh, tags = f"{self.key}.fresh", {tag: f"tag.{tag}" for tag in self.versions}
-        with bypassed():
-            found = caches[ALIAS].get_many([self.key, fresh, *tags.values()])
+        found = caches[ALIAS].get_many([self.key, fresh, *tags.values()])
         self.versions = {tag: found.get(key) for tag, key in tags.items()}
         page = found.get(self.key)
         if page is None or page["versions"] != self.versions:
@@ -135,51 +137,64 @@ class Making:
     def lease(self) -> None:
         """Try to become the one of all processes that makes the page anew."""
         global away
+        if time.monotonic() < away:
+            self.leased = None
+            return
         self.leased = caches[ALIAS].add(f"{self.key}.fresh", 0, LEASE)
         # None is what django-redis answers where it may not raise.
         away = time.monotonic() + RETRY if self.leased is None else 0.0
 
-    def board(self) -> Flight | None:
+    def join(self, request: Any) -> Flight | None:
         """Become the one of this process that makes the page, or return what to wait for."""
-        with lock:
-            flight = flights.get(self.key)
-            if flight and time.monotonic() < flight.until:
-                return flight
-            self.flight = flights[self.key] = Flight()
+        for key, flight in [*flights.items()]:
+            if time.monotonic() >= flight.until:
+                flights.pop(key, None)
+        self.flight = Flight()
+        first = flights.setdefault(self.key, self.flight)
+        if first is not self.flight:
+            self.flight = None
+            return first
+        if request._left:
+            self.land()
         return None
 
     def land(self) -> None:
         """Let those go on who wait for the page."""
         if self.flight:
-            with lock:
-                if flights.get(self.key) is self.flight:
-                    del flights[self.key]
+            if flights.get(self.key) is self.flight:
+                flights.pop(self.key, None)
             self.flight.set()
 
-    def depart(self, request: Any) -> None:
+    def mask(self, request: Any) -> None:
         """Show the view the request of a stranger: other parameters and cookies are not in the key."""
-        self.hidden = request.GET, request.META.get("QUERY_STRING", ""), request.COOKIES
+        meta = request.META
+        self.hidden = request.GET, meta.get("QUERY_STRING", ""), request.COOKIES
         query = QueryDict(mutable=True)
         for name in self.policy.query:
             if name in request.GET:
                 query.setlist(name, request.GET.getlist(name))
         query._mutable = False
-        request.GET, request.META["QUERY_STRING"] = query, query.urlencode()
+        request.GET, meta["QUERY_STRING"] = query, query.urlencode()
         if self.name:
             session = settings.SESSION_COOKIE_NAME
             request.COOKIES = {k: v for k, v in request.COOKIES.items() if k == session}
+            self.header = meta.pop("HTTP_COOKIE", None)
+            vars(request).pop("headers", None)  # which Django makes of META, once
         request._pages = self
 
-    def restore(self, request: Any) -> None:
+    def unmask(self, request: Any) -> None:
         """Undo that."""
         request.GET, request.META["QUERY_STRING"], request.COOKIES = self.hidden
+        if self.header is not None:
+            request.META["HTTP_COOKIE"] = self.header
+            vars(request).pop("headers", None)
 
-    def arrive(self, request: Any, response: Any) -> Any:
+    def rendered(self, request: Any, response: Any) -> Any:
         """Take note, when the answer is rendered, of what the view depends on."""
         if not getattr(response, "is_rendered", True):
-            response.add_post_render_callback(lambda rendered: self.arrive(request, rendered))
+            response.add_post_render_callback(lambda late: self.rendered(request, late))
             return response
-        self.restore(request)
+        self.unmask(request)
         self.own = varies(response)
         session = getattr(request, "session", None)
         if self.name and session is not None and not session.modified:
@@ -200,11 +215,11 @@ class Making:
                 self.policy.kept = not reason
             if not reason:
                 page = packed(response, self)
-                dress(response, page, request)
+                encode(response, page, request)
                 self.keep(request, page, named)
                 return
             logger.debug("%s is not kept: %s", request.path, reason)
-            if self.leased and response.status_code in range(201, 500):
+            if self.leased and response.status_code in GONE:
                 store.delete_many([self.key, f"{self.key}.fresh"])  # there is no such page any more
             elif self.leased:
                 store.set(f"{self.key}.fresh", 1, RETRY)
@@ -239,8 +254,8 @@ class Making:
         key = key_of(self.name, request, self.policy)
         left = self.policy.hard - COPY - (time.monotonic() - self.began)
         if self.leased is None:  # each process has pages of its own until Redis is back
-            alone = {f"{key}.alone": page}
-            copies.keep(alone, self.changes, self.began, self.policy.life, LIMIT)
+            offline = {f"{key}.offline": page}
+            copies.keep(offline, self.changes, self.began, self.policy.life, LIMIT)
         elif left > 0 and None not in self.versions.values():
             caches[ALIAS].set(key, page, left)
             caches[ALIAS].set(f"{key}.fresh", 1, self.policy.life)
@@ -279,7 +294,7 @@ def packed(response: HttpResponse, making: Making) -> Page:
     }
 
 
-def dress(response: HttpResponse, page: Page, request: HttpRequest) -> HttpResponse:
+def encode(response: HttpResponse, page: Page, request: HttpRequest) -> HttpResponse:
     """Give an answer the kept body in the best encoding that the visitor accepts."""
     coding: str = best_coding(request.META.get("HTTP_ACCEPT_ENCODING", ""))
     if coding not in page["bodies"]:
@@ -298,7 +313,7 @@ def answer(page: Page, request: HttpRequest) -> HttpResponse:
     """Make an answer of a kept page: a new object, so that nobody's changes reach another."""
     response = HttpResponse(headers=page["headers"])
     vars(response).update(page["marks"])
-    return dress(response, page, request)
+    return encode(response, page, request)
 
 
 def name_of(request: Any, policy: Policy, view: str) -> tuple[Any, ...] | None:
@@ -343,6 +358,9 @@ def begin(
     making = Making(policy, name_of(request, policy, view), time.monotonic(), copies.changes)
     if making.name is None:
         return making
+    request._making = making
+    if isinstance(caches[ALIAS], DummyCache):
+        return making
     making.key = key_of(making.name, request, policy)
     tags = policy.tags(request, *args, **kwargs) if callable(policy.tags) else policy.tags
     making.versions = dict.fromkeys(tags)
@@ -355,14 +373,15 @@ def begin(
     if page and not making.leased:
         return answer(page, request)
     if not page:
-        if (flight := making.board()) and wait and policy.kept:
+        if (flight := making.join(request)) and wait and policy.kept:
             return flight
         making.lease()
         page, _ = making.look()
         if page:  # it has landed in between
             making.land()
             return answer(page, request)
-    if missing := [tag for tag, version in making.versions.items() if version is None]:
+    missing = [tag for tag, version in making.versions.items() if version is None]
+    if missing and making.leased is not None:
         for tag in missing:
             caches[ALIAS].add(f"tag.{tag}", uuid4().hex, TAG_LIFE)
         making.look()
@@ -418,7 +437,8 @@ def keeping(
     policy = Policy(life, hard, tags, tuple(sorted({*query})), per_user)
 
     def decorate(view: View) -> View:
-        name = f"{view.__module__}.{getattr(view, '__qualname__', type(view).__qualname__)}"
+        named = getattr(view, "view_class", view)  # as_view() has one name for all classes
+        name = f"{named.__module__}.{getattr(named, '__qualname__', type(named).__qualname__)}"
 
         @wraps(view)
         def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
@@ -428,11 +448,11 @@ def keeping(
                 found = begin(request, policy, name, args, kwargs, wait=False)
             if not isinstance(found, Making):
                 return found or view(request, *args, **kwargs)
-            found.depart(request)
+            found.mask(request)
             try:
-                return found.arrive(request, view(request, *args, **kwargs))
+                return found.rendered(request, view(request, *args, **kwargs))
             except BaseException:
-                found.restore(request)
+                found.unmask(request)
                 found.land()
                 raise
 
@@ -445,11 +465,11 @@ def keeping(
                 found = await sync_to_async(begin)(request, policy, name, args, kwargs, wait=False)
             if not isinstance(found, Making):
                 return found or await view(request, *args, **kwargs)
-            found.depart(request)
+            found.mask(request)
             try:
-                return found.arrive(request, await view(request, *args, **kwargs))
+                return found.rendered(request, await view(request, *args, **kwargs))
             except BaseException:
-                found.restore(request)
+                found.unmask(request)
                 found.land()
                 raise
 
@@ -489,8 +509,7 @@ def publish(tags: set[str], *, again: bool = False) -> None:
     lost.update(tags)
     try:
         store.set_many(versions, TAG_LIFE)
-        with bypassed():
-            arrived = store.get_many(versions) == versions or isinstance(store, DummyCache)
+        arrived = store.get_many(versions) == versions or isinstance(store, DummyCache)
     finally:
         if arrived or not again:
             copies.forget()
@@ -501,13 +520,15 @@ def publish(tags: set[str], *, again: bool = False) -> None:
 
 
 class PageCacheMiddleware:
-    """Keeps what is finished: below ConditionalGet, above whatever sets a cookie."""
+    """Keeps what is finished: below ConditionalGet, above whatever sets a cookie or changes a page.
+
+    What stands below takes part in each answer, also in those that were kept.
+    """
 
     sync_capable = async_capable = True
 
     def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
         self.get_response = get_response
-        build()
         if iscoroutinefunction(get_response):
             markcoroutinefunction(self)
 
@@ -520,16 +541,23 @@ class PageCacheMiddleware:
 
     async def later(self, request: Any) -> Any:
         """Do the same under ASGI, without another thread for what is none of the cache's business."""
-        response = await self.get_response(request)
-        if request._pages or changed.get():
-            return await sync_to_async(self.end)(request, response)
-        return response
+        try:
+            response = await self.get_response(request)
+            if request._pages or changed.get():
+                return await sync_to_async(self.end)(request, response)
+            return response
+        except BaseException:  # the visitor has left, and a thread may still begin to make the page
+            request._left = True
+            if request._making:
+                request._making.land()
+            raise
 
     def start(self, request: Any) -> None:
         """Tell the decorator that pages are kept, and all that keeps copies who reads past them."""
         changed.set(False)
         direct.set(FRESH in request.COOKIES)
-        request._pages = None
+        request._pages = request._making = None
+        request._left = False
 
     def end(self, request: Any, response: HttpResponseBase) -> HttpResponseBase:
         """Keep the page, if it is one."""

@@ -35,7 +35,7 @@ raises: ContextVar[bool] = ContextVar("raises", default=False)
 
 @contextmanager
 def raising() -> Iterator[None]:
-    """Let each lazy fetch in the block fail, also in the threads and tasks that the block starts.
+    """Let each lazy fetch in the block fail, also in tasks and `sync_to_async`; not in other threads.
 
         with peers.raising():
             client.get("/items/")

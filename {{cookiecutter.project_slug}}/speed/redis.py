@@ -18,7 +18,7 @@ class PrefixClient(DefaultClient):
     """A django-redis client whose `clear()` deletes only the keys of its `KEY_PREFIX`.
 
     The stock client sends FLUSHDB: on a shared database that also empties the sessions, the queue or
-    another site. The option `MAX_TIMEOUT` is the longest life of a value, in seconds.
+    another site. The option `MAX_TIMEOUT` is the longest life, in seconds, that a value is set for.
     """
 
     def set(

@@ -14,9 +14,9 @@ from django.conf import ENVIRONMENT_VARIABLE, settings
 
 @cache
 def build() -> str:
-    """Return what tells this release from others: its code, packages and asset manifests.
+    """Return what tells this release from others: its code, templates, packages and asset manifests.
 
-    To be called first at the start: the files of the next release may soon replace those that run.
+    First called at the start: the files of the next release may soon replace those that run.
     """
     config: Any = import_module(os.environ[ENVIRONMENT_VARIABLE])
     code = {Path(config.__file__).parent, *(Path(app.path) for app in apps.get_app_configs())}

@@ -134,10 +134,11 @@ def remember(request: HttpRequest, user: Any, start: float) -> None:
 def forget(instance: models.Model, using: str | None, **signal: Any) -> None:
     """End the copy of a user whose row has changed, and take its place until every reader knows."""
 
-    def occupy(seconds: int) -> None:
-        beside_sessions().set(key(instance_pk), None, seconds)
+    pk = instance.pk  # which Django takes from an object that it has deleted
 
-    instance_pk = instance.pk
+    def occupy(seconds: int) -> None:
+        beside_sessions().set(key(pk), None, seconds)
+
     occupy(LIFE)  # for a process that dies between commit and the next line
     with suppress(transaction.TransactionManagementError):
         transaction.on_commit(partial(occupy, GRACE), using=using, robust=True)

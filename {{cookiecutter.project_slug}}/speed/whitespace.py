@@ -220,6 +220,10 @@ class Collapsing(base.Loader):
         tokens = (DebugLexer if self.engine.debug else Lexer)(template.source).tokenize()
         tags = [token.split_contents() for token in tokens if token.token_type is TokenType.BLOCK]
         scanner = Scanner((name for name, *_ in tags), self.inherited(template, tags, skip))
+        if template.name in self.included:
+            scanner.included |= {
+                word for name, *words in tags if name == "extends" for word in words[:1]
+            }
         before = [token.contents for token in tokens]
         try:
             for token in tokens:
@@ -243,9 +247,11 @@ class Collapsing(base.Loader):
                 template.extra_data = parser.extra_data
                 self.collapsed += 1
         for word in scanner.included:
-            name = literal(template, word).partition("#")[0]
-            self.included.add(name)
-            self.get_template_cache.pop(name, None)  # another page may have loaded it, collapsed
+            if name := literal(template, word).partition("#")[0]:
+                self.included.add(name)
+                self.get_template_cache.pop(
+                    name, None
+                )  # another page may have loaded it, collapsed
         return template
 
     def inherited(
@@ -276,15 +282,18 @@ def literal(template: Template, word: str) -> str:
 
 
 def finding() -> Finding:
-    """Say whether Django's engine loads its templates here."""
+    """Say whether the engines load their templates through this."""
     from django.template import engines
 
     django: Any = engines["django"]
     used = [loader for loader in django.engine.template_loaders if isinstance(loader, Loader)]
+    environments: list[Any] = [engine.env for engine in engines.all() if hasattr(engine, "env")]
+    extension = f"{__name__}_jinja2.Whitespace"
+    everywhere = bool(used) and all(extension in one.extensions for one in environments)
 
     def show() -> str:
-        if not used:
+        if not everywhere:
             return "templates are loaded as they are written"
         return f"{used[0].collapsed} of {len(used[0].kept)} templates collapsed in this process"
 
-    return bool(used), show
+    return everywhere, show

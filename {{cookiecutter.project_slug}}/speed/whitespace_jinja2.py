@@ -1,15 +1,24 @@
 """The same for Jinja2: `speed.whitespace` as an extension of the environment."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+from jinja2 import BaseLoader, Environment
 from jinja2.ext import Extension
 from jinja2.lexer import Token, TokenStream
 
 from speed.whitespace import Scanner, Untidy, is_html
 
+KEPT = "?whitespace=kept"  # after the name of a template that is included where whitespace is data
+
 
 class Whitespace(Extension):
     """Collapses the text of each HTML template when it is compiled."""
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        loader = environment.loader
+        if loader and loader.has_source_access and not isinstance(loader, Loader):
+            environment.loader = Loader(loader)
 
     def filter_stream(self, stream: TokenStream) -> Iterator[Token]:
         """Yield the tokens, those that are text collapsed; all keep their line numbers."""
@@ -20,23 +29,35 @@ class Whitespace(Extension):
         yield from scanned if html and kept is not None else tokens
 
     def scan(self, tokens: list[Token], name: str | None) -> tuple[list[Token], set[str] | None]:
-        """Return the tokens collapsed, and the blocks in which whitespace is data; None: in all."""
+        """Return the tokens collapsed, and the blocks in which whitespace is data; None: in all.
+
+        In `tokens`, what is included where whitespace is data gets its name with `KEPT`.
+        """
         tags = {
             i: [*(str(word.value) for word in tokens[i + 1 : i + 3]), ""][:2]
             for i, token in enumerate(tokens)
             if token.type == "block_begin"
         }
-        kept: set[str] | None = set()
+        apart = (name or "").endswith(KEPT)
+        kept: set[str] | None = None if apart else set()
         for i, (tag, _) in tags.items():
-            if tag == "extends":
+            if tag == "extends" and not apart:
                 kept = self.inherited(tokens[i + 2 : i + 4], name)
         scanner = Scanner((tag for tag, _ in tags.values()), kept)
         scanned = []
+        marking, known = False, isinstance(self.environment.loader, Loader)
         try:
             for i, token in enumerate(tokens):
                 value = token.value
                 if i in tags:
                     scanner.tag(*tags[i])
+                    parts = {"include", "extends"} if apart else {"include"}
+                    marking = known and tags[i][0] in parts and scanner.keeps()
+                elif token.type == "block_end":
+                    marking = False
+                elif token.type == "string" and marking:
+                    value = token.value + KEPT
+                    tokens[i] = Token(token.lineno, token.type, value)
                 elif token.type == "data":
                     value = scanner.text(value)
                     if self.environment.variable_start_string in value:
@@ -60,3 +81,18 @@ class Whitespace(Extension):
         except Exception:  # Jinja2 reports it when the page is made, if that parent is asked for
             return None
         return self.scan(tokens, parent)[1]
+
+
+class Loader(BaseLoader):
+    """Finds a template under its name with `KEPT`, too: Jinja2 compiles it again, as it is written."""
+
+    def __init__(self, loader: BaseLoader) -> None:
+        self.loader = loader
+
+    def get_source(
+        self, environment: Environment, template: str
+    ) -> tuple[str, str | None, Callable[[], bool] | None]:
+        return self.loader.get_source(environment, template.removesuffix(KEPT))
+
+    def list_templates(self) -> list[str]:
+        return self.loader.list_templates()

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.contrib import messages
+from django.contrib.messages import get_messages
 from django.core.cache import caches
 from django.http import HttpRequest, HttpResponse
 from django.middleware.csp import get_nonce
@@ -53,6 +54,7 @@ urlpatterns = [
     path("nonce/", kept(view(lambda request: str(get_nonce(request))))),
     path("session/", kept(view(sign))),
     path("message/", kept(view(lambda request: messages.info(request, "Saved")))),
+    path("shown/", kept(view(lambda r: messages.info(r, "Hi"), lambda r: [*get_messages(r)]))),
     path("name/", kept(view(name))),
     path("slow/", kept(view(wait))),
     path("django/name/", cache_page(60, cache="pages")(view(name))),
@@ -89,13 +91,13 @@ def test_a_page_is_made_once_for_all_strangers(visitor: Client) -> None:
         assert (again.status_code, again.content) == (200, first.content)
         assert {**again.headers, "Age": "0"} == {**first.headers}
     assert made == ["/plain/"]
-    body(visitor, "/plain/?page=2&utm_source=letter")
-    body(visitor, "/plain/?p%61ge=2")
+    second = body(visitor, "/plain/?page=2&utm_source=letter")
+    assert body(visitor, "/plain/?p%61ge=2") == second
     assert made == ["/plain/", "/plain/?page=2"]
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("address", ["/token/", "/nonce/", "/session/", "/message/"])
+@pytest.mark.parametrize("address", ["/token/", "/nonce/", "/session/", "/message/", "/shown/"])
 def test_a_page_with_something_of_the_visitors_own_is_not_kept(address: str) -> None:
     body(Client(), address)
     body(Client(), address)

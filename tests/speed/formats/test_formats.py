@@ -127,8 +127,8 @@ def test_a_format_of_the_projects_own_is_found(
     st.booleans(),
 )
 @example(Decimal("0." + "1" * 250), 2, "de", False, True)
+@example(Decimal("1" * 60 + ".125"), 2, "de", False, True)
 @example(Decimal("-0.004"), 2, "de", False, True)
-@example(Decimal("٣.5"), 2, "de", False, True)
 @example(Decimal(9) / 1000 + 999999999999999, 1, "fr", False, True)
 @settings(max_examples=3000, deadline=None)
 def test_every_number_is_shown_as_in_djangos_templates(

@@ -3,6 +3,8 @@
 import asyncio
 import gzip
 import importlib.util
+import os
+import subprocess
 import sys
 import threading
 import time
@@ -36,11 +38,11 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from speed.release import build
 
-from speed import pages
+from speed import pages, release
 
 made: list[str] = []
 FILLING = "<p>filling</p>" * 60
-slow = 0.0
+mood, slow = 200, 0.0
 
 
 def say(request: HttpRequest, *said: object) -> HttpResponse:
@@ -125,6 +127,11 @@ def fails(request: Any) -> HttpResponse:
     return HttpResponse(FILLING)
 
 
+def moody(request: Any) -> HttpResponse:
+    made.append(request.path)
+    return HttpResponse(FILLING, status=mood)
+
+
 def gone(request: Any) -> HttpResponse:
     made.append(request.path)
     return HttpResponse(FILLING, status=200 if len(made) == 1 else 404)
@@ -178,7 +185,7 @@ urlpatterns = [
     path("message/", message),
     path("shown/", kept(shown)),
     path("language/", pages.cached_page(60)(language)),  # has learned no header from another
-    path("header/", kept(vary_on_headers("Accept-Language")(header))),
+    path("header/", pages.cached_page(60)(vary_on_headers("Accept-Language")(header))),
     path("vary-cookie/", kept(vary_on_cookie(plain))),
     path("vary-all/", kept(vary_on_headers("*")(plain))),
     path("never/", kept(never_cache(plain))),
@@ -186,6 +193,7 @@ urlpatterns = [
     path("csp/", kept(csp_override({"default-src": ["'none'"]})(plain))),
     path("frame/", kept(xframe_options_exempt(plain))),
     path("fails/", pages.cached_page(1, hard=60)(fails)),
+    path("moody/", pages.cached_page(1, hard=60)(moody)),
     path("gone/", pages.cached_page(1, hard=60)(gone)),
     path("awaited/", kept(awaited)),
     path("class/", Sync.as_view()),
@@ -234,12 +242,12 @@ class ByHeader:
 
 @pytest.fixture(autouse=True)
 def visitor(settings: Any) -> Iterator[Client]:
-    global slow
+    global mood, slow
     own = settings.CACHES["default"] | {"KEY_PREFIX": "stack"}
     settings.CACHES = settings.CACHES | {"pages": own}
     settings.ROOT_URLCONF = __name__
     settings.ALLOWED_HOSTS = ["testserver"]
-    slow = 0.0
+    mood, slow = 200, 0.0
     reset()
     yield Client()
     slow = 0.0
@@ -527,7 +535,7 @@ def test_languages_have_pages_of_their_own() -> None:
         for accepted in ("de", "fr", "de-AT, de;q=0.9", "de"):
             answer = Client().get("/language/", headers={"accept-language": accepted})
             assert accepted[:2].encode() in answer.content[:12]
-        assert len(made) == 3  # de and de-at are two languages of Django's
+        assert len(made) == 2  # de-AT is shown German, too
         made.clear()
         for accepted in ("de", "de;q=0.9", "de"):  # what a view reads itself is taken as it is
             answer = Client().get("/header/", headers={"accept-language": accepted})
@@ -555,6 +563,146 @@ def test_an_old_page_outlives_faults_but_not_its_end() -> None:
     soften()
     assert client.get("/gone/").status_code == 404
     assert client.get("/gone/").status_code == 404
+
+
+@pytest.mark.parametrize("status", [304, 403, 429])
+def test_what_one_visitor_is_refused_stays_there_for_the_others(status: int) -> None:
+    global mood
+    assert Client().get("/moody/").status_code == 200
+    soften()
+    mood = status
+    assert Client().get("/moody/").status_code == status
+    assert Client().get("/moody/").status_code == 200
+    assert len(made) == 2
+
+
+def test_who_tried_in_vain_leaves_the_next_try_to_others_after_a_second() -> None:
+    client = Client(raise_request_exception=False)
+    client.get("/fails/")
+    soften()
+    assert client.get("/fails/").status_code == 500
+    store: Any = caches["pages"]
+    (fresh,) = store.keys("*.fresh")
+    assert 0 < store.pttl(fresh) <= pages.RETRY * 1000
+
+
+def test_a_process_asks_redis_once_a_second_for_a_page(monkeypatch: Any) -> None:
+    Client().get("/any/x")
+    pages.copies.forget()
+    asked: list[int] = []
+    store: Any = caches["pages"]
+    get_many = store.get_many
+    monkeypatch.setattr(store, "get_many", lambda *keys: asked.append(1) or get_many(*keys))
+    for _ in range(5):
+        Client().get("/any/x")
+    assert len(asked) == 1
+
+
+def test_while_redis_is_away_it_is_not_asked(monkeypatch: Any) -> None:
+    monkeypatch.setattr(pages, "away", time.monotonic() + 10)
+    store: Any = caches["pages"]
+    for method in ("add", "get", "get_many", "set", "delete_many"):
+        monkeypatch.setattr(store, method, None)
+    assert Client().get("/any/x").status_code == 200
+    assert Client().get("/token/").status_code == 200
+
+
+def test_two_classes_at_one_address_have_pages_of_their_own() -> None:
+    class Wide(View):
+        def get(self, request: HttpRequest) -> HttpResponse:
+            return HttpResponse("wide")
+
+    class Small(View):
+        def get(self, request: HttpRequest) -> HttpResponse:
+            return HttpResponse("small")
+
+    from django.test import RequestFactory
+
+    for _ in range(2):
+        for view, said in ((Wide, b"wide"), (Small, b"small")):
+            site = pages.PageCacheMiddleware(kept(view.as_view()))
+            assert site(RequestFactory().get("/")).content == said
+
+
+def test_no_view_reads_cookies_from_the_header() -> None:
+    def view(request: HttpRequest) -> HttpResponse:
+        request.headers.get("Accept")
+        return HttpResponse(f"{request.headers.get('Cookie')} {request.META.get('HTTP_COOKIE')}")
+
+    from django.test import RequestFactory
+
+    site = pages.PageCacheMiddleware(kept(view))
+    request = RequestFactory(headers={"cookie": "who=ada"}).get("/")
+    assert request.headers["Cookie"] == "who=ada"
+    assert site(request).content == b"None None"
+    assert request.headers["Cookie"] == request.META["HTTP_COOKIE"] == "who=ada"
+
+
+@pytest.mark.parametrize("moment", ["begin", "view", "end"])
+def test_a_visitor_who_leaves_holds_up_nobody(monkeypatch: Any, moment: str) -> None:
+    from django.test import AsyncRequestFactory
+
+    inside, begin, end = threading.Event(), pages.begin, pages.PageCacheMiddleware.end
+
+    def slow(run: Any) -> Any:
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            inside.set()
+            time.sleep(0.2)
+            return run(*args, **kwargs)
+
+        return wrapped
+
+    async def view(request: Any) -> HttpResponse:
+        inside.set()
+        await asyncio.sleep(0.2 if moment == "view" else 0)
+        return HttpResponse(FILLING)
+
+    async def run() -> None:
+        site = pages.PageCacheMiddleware(pages.cached_page(60)(view))
+        task = asyncio.create_task(site(AsyncRequestFactory().get("/")))
+        while not inside.is_set():
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await asyncio.sleep(0.4)  # until the thread is through
+        assert not pages.flights
+
+    if moment == "begin":
+        monkeypatch.setattr(pages, "begin", slow(begin))
+    if moment == "end":
+        monkeypatch.setattr(pages.PageCacheMiddleware, "end", slow(end))
+    asyncio.run(run())
+
+
+def test_a_slow_redis_holds_up_no_event_loop(monkeypatch: Any) -> None:
+    from django.test import AsyncRequestFactory
+
+    begin = pages.begin
+    monkeypatch.setattr(pages, "begin", lambda *a, **k: (time.sleep(0.3), begin(*a, **k))[1])
+
+    async def view(request: Any) -> HttpResponse:
+        return HttpResponse(FILLING)
+
+    async def run() -> float:
+        site = pages.PageCacheMiddleware(pages.cached_page(60)(view))
+        task = asyncio.create_task(site(AsyncRequestFactory().get("/")))
+        gaps, last = [0.0], time.perf_counter()
+        while not task.done():
+            await asyncio.sleep(0.01)
+            gaps.append(time.perf_counter() - last)
+            last = time.perf_counter()
+        return max(gaps)
+
+    assert asyncio.run(run()) < 0.25
+
+
+def test_the_release_is_known_from_the_start() -> None:
+    code = "import django; django.setup(); from speed.release import build; "
+    code += "print(build.cache_info().currsize)"
+    env = os.environ | {"DEBUG": "0", "DATABASE_URL": "sqlite:///x", "REDIS_URL": "redis://x/0"}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    assert done.stdout == "1\n", done.stderr
 
 
 def test_a_view_that_ends_the_thread_leaves_nobody_waiting() -> None:
@@ -747,7 +895,9 @@ def test_hands_off_a_shared_page() -> None:
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=6)
-queries = st.dictionaries(st.sampled_from(["q", "page", "utm", "qq", ""]), texts, max_size=3)
+queries = st.dictionaries(
+    st.sampled_from(["q", "my page", "é", "utm", "qq", ""]), texts, max_size=3
+)
 requests_ = st.tuples(texts, queries, st.sampled_from(["a.example", "b.example"]), st.booleans())
 
 
@@ -756,7 +906,7 @@ requests_ = st.tuples(texts, queries, st.sampled_from(["a.example", "b.example"]
 def test_two_requests_share_a_key_only_if_their_pages_are_the_same(first: Any, second: Any) -> None:
     from django.test import RequestFactory
 
-    policy = pages.Policy(1, 2, (), ("page", "q"), False)
+    policy = pages.Policy(1, 2, (), ("my page", "q", "é"), False)
 
     def look(given: Any) -> tuple[str, Any]:
         text, query, host, secure = given
@@ -788,6 +938,10 @@ def test_the_build_tells_releases_apart(tmp_path: Any, monkeypatch: Any) -> None
             (folder / name).write_text(content)
             seen.append(build.__wrapped__())
         assert build.__wrapped__() == seen[-1]
+    for name in ("django-1.dist-info", "django-2.dist-info"):
+        (tmp_path / name).mkdir()
+        monkeypatch.setattr(release.django, "__file__", str(tmp_path / "django/__init__.py"))
+        seen.append(build.__wrapped__())
     assert len({*seen}) == len(seen)
     start = time.perf_counter()
     build.__wrapped__()

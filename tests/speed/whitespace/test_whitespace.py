@@ -300,6 +300,11 @@ UNSURE = {
     "an element closed but not opened": "<b>  c  </b>  </pre>",
     "an element opened but not closed": "<b>  c  </b>  <textarea>",
     "a comment that ends oddly": "<!-->  c  <pre>--></pre><b></b>",
+    "another comment that ends oddly": "<!--->  c  <pre>--></pre><b></b>",
+    "a comment that ends like no other": "<!-- --!>  c  <pre>--></pre><b></b>",
+    "an end of a comment in no comment": "<b></b>-->  c  <b></b>",
+    "a comment in a script that hides no end": "<script><!-- <script>  </script>  c  <b></b>",
+    "a tag whose name is known later, at the end": "<b></b>  c  <{% if flag %}pre>  d  {% else %}b>{% endif %}",
     "a comment in a script": "<script><!-- <script></script> --></script>  c  <b></b>",
     "character data": "<svg><![CDATA[ </svg> ]]></svg>  c  <b></b>",
     "preformatted by a style": "<p style='white-space: pre-wrap'>  c  </p>",
@@ -371,7 +376,8 @@ def test_what_is_included_in_a_script_stays_as_it_is_whichever_is_loaded_first(f
     templates = {
         "page.html": "<b>  </b><script>{% include './part.html' %}</script>",
         "part.html": "{% include 'inner.html' %}'<b>  </b>'",
-        "inner.html": "'<b>  </b>'",
+        "inner.html": "{% extends 'layout.html' %}",
+        "layout.html": "'<b>  </b>'{% block any %}{% endblock %}",
     }
     found = engine(templates)
     found.get_template(first).render(Context())
