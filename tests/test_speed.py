@@ -114,7 +114,7 @@ def test_the_check_names_a_default_that_jinja2_alone_has_lost(
     code = LOST.replace("NAME", name)
     project = bake(template_engine="jinja2")
     said = run("uv", "run", "--quiet", "python", "-c", code, cwd=project, env=env)
-    assert f"speed.{name.partition('_')[0]}" in said.stdout.split()
+    assert f"speed.{name.partition('_')[0]}" in said.split()
 
 
 def test_for_each_module_somebody_tried_to_be_rid_of_it() -> None:
