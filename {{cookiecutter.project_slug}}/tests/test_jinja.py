@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy
 from markupsafe import Markup
 from pytest_django import Settings
 
+from speed import jinja
 from speed.jinja import BytecodeCache, Environment, static
 
 
@@ -50,6 +51,17 @@ def test_what_another_environment_has_compiled_is_not_used(
     monkeypatch.setattr(escaping, "compile", compile_)
     assert escaping.get_template("hello.html").render(name="<b>") == "Hello &lt;b&gt;"
     assert compiled == ["hello.html"]
+
+
+def test_what_another_release_has_compiled_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for release in ("old", "new"):  # which is all that tells one from the other
+        monkeypatch.setattr(jinja, "build", lambda release=release: release)
+        made = make(tmp_path)
+        loader = jinja2.DictLoader({"hello.html": "{{ 'x'|release }}"})
+        made.loader, made.filters["release"] = loader, lambda text, release=release: release
+        assert made.get_template("hello.html").render() == release
 
 
 @pytest.mark.parametrize("harm", [b"", b"j2", b"\x80" * 99, None], ids=repr)

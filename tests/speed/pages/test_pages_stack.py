@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -185,7 +186,8 @@ urlpatterns = [
     path("message/", message),
     path("shown/", kept(shown)),
     path("language/", pages.cached_page(60)(language)),  # has learned no header from another
-    path("header/", pages.cached_page(60)(vary_on_headers("Accept-Language")(header))),
+    path("header/", kept(vary_on_headers("Accept-Language")(header))),
+    path("accepted/", pages.cached_page(60)(vary_on_headers("Accept-Language")(header))),
     path("vary-cookie/", kept(vary_on_cookie(plain))),
     path("vary-all/", kept(vary_on_headers("*")(plain))),
     path("never/", kept(never_cache(plain))),
@@ -538,7 +540,7 @@ def test_languages_have_pages_of_their_own() -> None:
         assert len(made) == 2  # de-AT is shown German, too
         made.clear()
         for accepted in ("de", "de;q=0.9", "de"):  # what a view reads itself is taken as it is
-            answer = Client().get("/header/", headers={"accept-language": accepted})
+            answer = Client().get("/accepted/", headers={"accept-language": accepted})
             assert f" {accepted}<".encode() in answer.content
         assert len(made) == 2
     translation._trans.__dict__.clear()
@@ -938,6 +940,12 @@ def test_the_build_tells_releases_apart(tmp_path: Any, monkeypatch: Any) -> None
             (folder / name).write_text(content)
             seen.append(build.__wrapped__())
         assert build.__wrapped__() == seen[-1]
+    app = types.SimpleNamespace(path=tmp_path / "app")
+    (tmp_path / "app/deep").mkdir(parents=True)
+    monkeypatch.setattr(release.apps, "get_app_configs", lambda: [app])
+    for content in ("", "a = 1", "b = 1"):
+        (tmp_path / "app/deep/code.py").write_text(content)
+        seen.append(build.__wrapped__())
     for name in ("django-1.dist-info", "django-2.dist-info"):
         (tmp_path / name).mkdir()
         monkeypatch.setattr(release.django, "__file__", str(tmp_path / "django/__init__.py"))
