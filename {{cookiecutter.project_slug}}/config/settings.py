@@ -143,7 +143,8 @@ for proxy in TRUSTED_PROXY:
 
 # 1. Speed ---------------------------------------------------------------------------------------
 
-postgres = DATABASES["default"]["ENGINE"].endswith("postgresql")
+# The dummy stands for development's PostgreSQL, in commands that do not start it.
+postgres = DATABASES["default"]["ENGINE"].endswith(("postgresql", "dummy"))
 sqlite = DATABASES["default"]["ENGINE"].endswith("sqlite3")
 
 # {% if cookiecutter.interface == "wsgi" %}

@@ -75,7 +75,7 @@ DEFAULTS = (
     ),
     Default(
         name="whitespace",
-        setting="TEMPLATES: loaders",
+        setting="TEMPLATES: speed.whitespace.Loader in loaders",
         django="templates as they are written",
         buys="Indentation costs no bytes.",
         scenario="a list page of 50 rows",
@@ -83,7 +83,7 @@ DEFAULTS = (
     ),
     Default(
         name="compiled urls",
-        setting="TEMPLATES: builtins",
+        setting="TEMPLATES: speed.urls in builtins",
         django="each link of each page is looked up and interpreted anew",
         buys="A link is a look-up, a format and a match.",
         scenario="a list page of 50 rows",
@@ -91,7 +91,7 @@ DEFAULTS = (
     ),
     Default(
         name="prepared formats",
-        setting="TEMPLATES: builtins",
+        setting="TEMPLATES: speed.formats in builtins",
         django="each date and price of each page has its format taken apart anew",
         buys="A date or a price is written by a format that is ready.",
         scenario="a list page of 50 rows",
@@ -107,7 +107,7 @@ DEFAULTS = (
     ),
     Default(
         name="fragments",
-        setting="TEMPLATES: builtins; cache_each in a template",
+        setting="TEMPLATES: speed.fragments in builtins; cache_each in a template",
         django="the `cache` tag: all of a list is fetched and made again when one row changes",
         buys="A list asks for the keys and versions of its rows, and makes those that have changed.",
         scenario="a list page of 50 rows, none of them changed",

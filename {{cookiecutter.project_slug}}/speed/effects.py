@@ -70,7 +70,8 @@ def persistent_connections() -> Finding:
         left = max(connection.close_at - time.monotonic(), 0)
         return f"{backend()} may be kept for another {left:.0f} s"
 
-    return connection.settings_dict["CONN_MAX_AGE"] != 0, show
+    kept = connection.settings_dict["CONN_MAX_AGE"] != 0
+    return kept and connection.settings_dict["CONN_HEALTH_CHECKS"], show
 
 
 # {% else %}
@@ -83,7 +84,8 @@ def connection_pool() -> Finding:
         return f"{backend()} is one of {stats['pool_size']}, at most {stats['pool_max']}"
 
     pooled = bool(connection.settings_dict["OPTIONS"].get("pool"))
-    return pooled or connection.vendor != "postgresql", show
+    checked = connection.settings_dict["CONN_HEALTH_CHECKS"]
+    return (pooled and checked) or connection.vendor not in ("postgresql", "unknown"), show
 
 
 # {% endif %}

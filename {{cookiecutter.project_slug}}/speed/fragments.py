@@ -83,7 +83,7 @@ def each(
     """
     cache, fields = store(), version.replace(",", " ").split()
     if not fields:
-        raise ValueError("Name the field by which a row is known to have changed.")
+        raise ValueError("Name, in quotes, the field by which a row is known to have changed.")
     if items is None:
         return []
     items = items.object_list if isinstance(items, Page) else items

@@ -207,10 +207,13 @@ class Making:
         try:
             named = varies(response) - {"accept-encoding"}
             patch_vary_headers(response, ("Accept-Encoding", "Cookie"))
-            store = caches[ALIAS]
-            if self.name is None or isinstance(store, DummyCache):
+            if self.name is None:
                 return
-            reason = self.refusal(request, response, named)
+            store, reason = caches[ALIAS], self.refusal(request, response, named)
+            if reason:
+                logger.debug("%s is not kept: %s", request.path, reason)
+            if isinstance(store, DummyCache):
+                return
             if response.status_code == 200:
                 self.policy.kept = not reason
             if not reason:
@@ -218,7 +221,6 @@ class Making:
                 encode(response, page, request)
                 self.keep(request, page, named)
                 return
-            logger.debug("%s is not kept: %s", request.path, reason)
             if self.leased and response.status_code in GONE:
                 store.delete_many([self.key, f"{self.key}.fresh"])  # there is no such page any more
             elif self.leased:
@@ -428,6 +430,8 @@ def keeping(
     life: float, hard: float | None, tags: Tags, query: Iterable[str], per_user: bool
 ) -> Callable[[View], View]:
     """Make either decorator."""
+    if callable(life):
+        raise TypeError("The decorator takes the life of a page, in seconds: @cached_page(60)")
     hard = 10 * life if hard is None else hard
     if not (0 < life <= hard and hard > COPY):
         raise ValueError(f"0 < life <= hard and {COPY} < hard must hold: {life=}, {hard=}")

@@ -43,7 +43,8 @@ BLOCKS = {
 }
 # Elements in which a browser sees no tags, and those with tags, too, whose text is left alone.
 RAW = {"iframe", "noembed", "noframes", "script", "style", "textarea", "title", "xmp"}
-KEPT = RAW | {"listing", "math", "noscript", "pre", "svg"}
+FOREIGN = {"math", "svg"}  # in which even those are elements like others
+KEPT = RAW | FOREIGN | {"listing", "noscript", "pre"}
 
 SPACE = r"[ \t\n\f\r]"  # HTML's own: a no-break space is none
 NAME = rf"(?P<name>/?[a-zA-Z][\w.-]*)(?={SPACE}|[/>]|\Z)"
@@ -161,7 +162,8 @@ class Scanner:
 
     def pattern(self) -> re.Pattern[str]:
         """Return what finds the next thing of interest here."""
-        return OPEN.get(self.opened[-1][0], TEXT) if self.opened else TEXT
+        *outer, inner = ["", *(name for name, _ in self.opened)]
+        return TEXT if inner in RAW and FOREIGN & {*outer} else OPEN.get(inner, TEXT)
 
     def step(self, found: re.Match[str]) -> None:
         """Take note of what opens or ends here."""

@@ -203,7 +203,7 @@ def test_what_cannot_be_kept_is_refused_with_a_reason(source: str, says: str) ->
         (lambda: Group.objects.values("pk"), HEAD, "leave out values"),
         (lambda: [{"pk": 1, "name": "a"}], HEAD, "dict has no 'pk'"),
         (lambda: [*lazy()], HEAD.replace('"name"', '"changed"'), "Group has no 'changed'"),
-        (lazy, HEAD.replace('"name"', '""'), "Name the field"),
+        (lazy, HEAD.replace('"name"', '""'), "Name, in quotes, the field"),
     ],
 )
 def test_rows_that_cannot_be_told_apart_are_refused(rows: Any, head: str, says: str) -> None:

@@ -309,6 +309,7 @@ UNSURE = {
     "character data": "<svg><![CDATA[ </svg> ]]></svg>  c  <b></b>",
     "preformatted by a style": "<p style='white-space: pre-wrap'>  c  </p>",
     "preformatted by a class": "<p class='whitespace-pre'>  c  </p>",
+    "a script in mathematics": "<math><script> '</p> <pre>' </script></math>  c  <b></b>",
     "plain text": "<plaintext>  c  </p>",
     "text that begins in a tag": 'title="a   b">  c  </p>',
     "an address": "Ada <ada@example.com>  wrote  </p>",
