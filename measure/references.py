@@ -35,6 +35,7 @@ from config.server import granian
 
 VISITORS = 8  # at once: enough for all cores to have work
 SAMPLE = 0.4  # seconds that a sample takes at least
+WARM = 20 * VISITORS  # answers: until then a server with several threads gets faster
 STRANGERS = 4000  # more than ask within a sample
 STARTS = 10  # the fewest that give an interval with ALPHA
 ALPHA = results.ALPHA / 24  # five pages with four references at most, and two more
@@ -249,10 +250,9 @@ def shown(page: Page, found: dict[str, Contender], ports: dict[Side, int]) -> di
     return sizes | {GENERATOR: len(plain)}
 
 
-def pace(port: int, requests: list[bytes]) -> float:
-    """Return the seconds per answer that a server takes for its visitors."""
+def pace(port: int, requests: list[bytes], least: int) -> float:
+    """Return the seconds per answer that a server takes for its visitors, after `least` answers."""
     peers = [client.Peer(port) for _ in range(VISITORS)]
-    least = 6 * VISITORS  # of which each thread of each process gets some
     warm = client.burst(peers, requests, least)[0] / least
     number = max(least, int(SAMPLE / warm))
     taken = client.burst(peers, requests, number)[0] / number
@@ -282,6 +282,7 @@ def measured(sides: list[Side]) -> list[Row]:
         print(f"start {start + 1} of {STARTS}", flush=True)
         with ExitStack() as stack:
             ports = {side: stack.enter_context(side.serving()).port for side in sides}
+            warm: set[Contender] = set()
             for title, page in PAGES.items():
                 found = contenders(page, sides)
                 sizes[title] = shown(page, found, ports)
@@ -290,7 +291,9 @@ def measured(sides: list[Side]) -> list[Row]:
                     one = found[name]
                     if name == GENERATOR:
                         one = replace(one, path=f"/?{sizes[title][GENERATOR]}")
-                    taken[title][name].append(pace(ports[one.side], one.requests()))
+                    least = 6 * VISITORS if one in warm else WARM
+                    taken[title][name].append(pace(ports[one.side], one.requests(), least))
+                    warm.add(one)
             for name, path in EXPIRING.items():
                 late[name].append(slowest(ports[sides[0]], path))
     expiry = Row(
