@@ -34,7 +34,8 @@ from benchmarks.measure import Row, WrongAnswer, figure, sampled
 from config.server import granian
 
 VISITORS = 8  # at once: enough for all cores to have work
-SAMPLE = 0.4  # seconds that a sample takes at least
+SAMPLE = 0.4  # seconds that a sample takes at least, and
+FEWEST = 6 * VISITORS  # answers
 WARM = 20 * VISITORS  # answers: until then a server with several threads gets faster
 STRANGERS = 4000  # more than ask within a sample
 STARTS = 10  # the fewest that give an interval with ALPHA
@@ -250,11 +251,11 @@ def shown(page: Page, found: dict[str, Contender], ports: dict[Side, int]) -> di
     return sizes | {GENERATOR: len(plain)}
 
 
-def pace(port: int, requests: list[bytes], least: int) -> float:
-    """Return the seconds per answer that a server takes for its visitors, after `least` answers."""
+def pace(port: int, requests: list[bytes], before: int) -> float:
+    """Return the seconds per answer that a server takes for its visitors, after `before` answers."""
     peers = [client.Peer(port) for _ in range(VISITORS)]
-    warm = client.burst(peers, requests, least)[0] / least
-    number = max(least, int(SAMPLE / warm))
+    warm = client.burst(peers, requests, before)[0] / before
+    number = max(FEWEST, int(SAMPLE / warm))
     taken = client.burst(peers, requests, number)[0] / number
     for peer in peers:
         peer.close()
@@ -291,8 +292,8 @@ def measured(sides: list[Side]) -> list[Row]:
                     one = found[name]
                     if name == GENERATOR:
                         one = replace(one, path=f"/?{sizes[title][GENERATOR]}")
-                    least = 6 * VISITORS if one in warm else WARM
-                    taken[title][name].append(pace(ports[one.side], one.requests(), least))
+                    before = FEWEST if one in warm else WARM
+                    taken[title][name].append(pace(ports[one.side], one.requests(), before))
                     warm.add(one)
             for name, path in EXPIRING.items():
                 late[name].append(slowest(ports[sides[0]], path))
