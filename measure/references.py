@@ -251,12 +251,12 @@ def shown(page: Page, found: dict[str, Contender], ports: dict[Side, int]) -> di
     return sizes | {GENERATOR: len(plain)}
 
 
-def pace(port: int, requests: list[bytes], before: int) -> float:
+def pace(port: int, one: Contender, before: int) -> float:
     """Return the seconds per answer that a server takes for its visitors, after `before` answers."""
     peers = [client.Peer(port) for _ in range(VISITORS)]
-    warm = client.burst(peers, requests, before)[0] / before
+    warm = client.burst(peers, one.requests(), before)[0] / before
     number = max(FEWEST, int(SAMPLE / warm))
-    taken = client.burst(peers, requests, number)[0] / number
+    taken = client.burst(peers, one.requests(), number)[0] / number
     for peer in peers:
         peer.close()
     return taken
@@ -293,7 +293,7 @@ def measured(sides: list[Side]) -> list[Row]:
                     if name == GENERATOR:
                         one = replace(one, path=f"/?{sizes[title][GENERATOR]}")
                     before = FEWEST if one in warm else WARM
-                    taken[title][name].append(pace(ports[one.side], one.requests(), before))
+                    taken[title][name].append(pace(ports[one.side], one, before))
                     warm.add(one)
             for name, path in EXPIRING.items():
                 late[name].append(slowest(ports[sides[0]], path))

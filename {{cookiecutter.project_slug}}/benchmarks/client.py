@@ -134,6 +134,9 @@ def ask(port: int, path: str, **options: str) -> Answer:
 def burst(peers: Sequence[Peer], requests: Sequence[Request], number: int) -> list[float]:
     """Let every peer ask again as soon as it has its answer, until `number` requests are answered.
 
+    Until then all are busy: a server whose peers are not spread evenly over its processes would else be
+    timed while some of these have nothing left to do. What is then under way is waited for, untimed.
+
     Args:
         peers: as many requests are under way at once.
         requests: taken in turn.
@@ -145,8 +148,9 @@ def burst(peers: Sequence[Peer], requests: Sequence[Request], number: int) -> li
     Raises:
         WrongAnswer: a status is neither 200 nor 304.
     """
-    waiting: Iterator[Request] = islice(cycle(requests), number)
+    waiting: Iterator[Request] = islice(cycle(requests), number + len(peers) - 1)
     taken: list[float] = []
+    end = 0.0
     with selectors.DefaultSelector() as selector:
         start = time.perf_counter()
         sent: dict[Peer, float] = {}
@@ -164,7 +168,7 @@ def burst(peers: Sequence[Peer], requests: Sequence[Request], number: int) -> li
 
         for peer in peers:
             next_request(peer)
-        while len(taken) < number:
+        while sent:
             ready = selector.select(PATIENCE)
             if not ready:
                 raise WrongAnswer(f"no answer within {PATIENCE} seconds")
@@ -177,6 +181,9 @@ def burst(peers: Sequence[Peer], requests: Sequence[Request], number: int) -> li
                     continue
                 if answer[9:12] not in (b"200", b"304"):
                     raise WrongAnswer(f"the answer is {answer[:200]!r}")
-                taken.append(time.perf_counter() - sent.pop(peer))
+                begun, now = sent.pop(peer), time.perf_counter()
+                if len(taken) < number:
+                    taken.append(now - begun)
+                    end = now
                 next_request(peer)
-        return [time.perf_counter() - start, *taken]
+        return [end - start, *taken]
