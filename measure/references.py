@@ -36,7 +36,7 @@ from config.server import granian
 VISITORS = 8  # at once: enough for all cores to have work
 SAMPLE = 0.4  # seconds that a sample takes at least, and
 FEWEST = 6 * VISITORS  # answers
-WARM = 20 * VISITORS  # answers: until then a server with several threads gets faster
+WARM = 20 * VISITORS  # lists: until then a server with several threads gets faster
 STRANGERS = 4000  # more than ask within a sample
 STARTS = 10  # the fewest that give an interval with ALPHA
 ALPHA = results.ALPHA / 24  # five pages with four references at most, and two more
@@ -283,7 +283,6 @@ def measured(sides: list[Side]) -> list[Row]:
         print(f"start {start + 1} of {STARTS}", flush=True)
         with ExitStack() as stack:
             ports = {side: stack.enter_context(side.serving()).port for side in sides}
-            warm: set[Contender] = set()
             for title, page in PAGES.items():
                 found = contenders(page, sides)
                 sizes[title] = shown(page, found, ports)
@@ -292,9 +291,8 @@ def measured(sides: list[Side]) -> list[Row]:
                     one = found[name]
                     if name == GENERATOR:
                         one = replace(one, path=f"/?{sizes[title][GENERATOR]}")
-                    before = FEWEST if one in warm else WARM
+                    before = WARM if title == "list" else FEWEST
                     taken[title][name].append(pace(ports[one.side], one, before))
-                    warm.add(one)
             for name, path in EXPIRING.items():
                 late[name].append(slowest(ports[sides[0]], path))
     expiry = Row(

@@ -5,9 +5,12 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from time import sleep
 from types import ModuleType
+from typing import ClassVar
 
 import pytest
 
@@ -20,6 +23,7 @@ def measure(template: Path) -> ModuleType:
     """`benchmarks/measure.py` of the template, which depends on no answer and on no package."""
     sys.path.insert(0, str(template))
     try:
+        import benchmarks.client
         import benchmarks.measure
 
         return benchmarks.measure
@@ -115,6 +119,42 @@ def test_what_surrounds_a_way_is_entered_for_each_batch_and_not_timed(
     )
     assert len(entered) > len(found["time"].experiment)
     assert max(found["time"].experiment) < 0.01
+
+
+class Halting(BaseHTTPRequestHandler):
+    """Answers at once, but for the second connection, which it lets wait."""
+
+    protocol_version = "HTTP/1.1"
+    connections: ClassVar[list[object]] = []
+
+    def do_GET(self) -> None:
+        if self.connection not in self.connections:
+            self.connections.append(self.connection)
+        if self.connections.index(self.connection) == 1:
+            sleep(0.5)
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+def test_a_burst_is_timed_while_all_are_busy_and_ends_when_all_are_answered(
+    measure: ModuleType,
+) -> None:
+    client = sys.modules[measure.__package__ + ".client"]
+    with ThreadingHTTPServer(("127.0.0.1", 0), Halting) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        peers = [client.Peer(server.server_port) for _ in range(2)]
+        peers[0].ask(client.request("/"))
+        whole, *each = client.burst(peers, [client.request("/")], 20)
+        assert whole < 0.5  # seconds, which one of the requests takes
+        assert len(each) == 20
+        assert all(client.parsed(peer.ask(client.request("/"))).status == 200 for peer in peers)
+        for peer in peers:
+            peer.close()
+        server.shutdown()
 
 
 def test_memory_is_the_peak_of_one_run(measure: ModuleType) -> None:
