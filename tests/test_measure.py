@@ -133,8 +133,9 @@ class Halting(BaseHTTPRequestHandler):
         if self.connections.index(self.connection) == 1:
             sleep(0.5)
         self.send_response(200)
-        self.send_header("Content-Length", "0")
+        self.send_header("Content-Length", str(len(self.path)))
         self.end_headers()
+        self.wfile.write(self.path.encode())
 
     def log_message(self, *args: object) -> None:
         pass
@@ -151,7 +152,8 @@ def test_a_burst_is_timed_while_all_are_busy_and_ends_when_all_are_answered(
         whole, *each = client.burst(peers, [client.request("/")], 20)
         assert whole < 0.5  # seconds, which one of the requests takes
         assert len(each) == 20
-        assert all(client.parsed(peer.ask(client.request("/"))).status == 200 for peer in peers)
+        last = [client.parsed(peer.ask(client.request("/last"))).body for peer in peers]
+        assert last == [b"/last", b"/last"]
         for peer in peers:
             peer.close()
         server.shutdown()
