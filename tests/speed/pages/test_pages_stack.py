@@ -640,7 +640,7 @@ def test_no_view_reads_cookies_from_the_header() -> None:
     assert request.headers["Cookie"] == request.META["HTTP_COOKIE"] == "who=ada"
 
 
-@pytest.mark.parametrize("moment", ["begin", "view", "end"])
+@pytest.mark.parametrize("moment", ["begin", "view", "other middleware", "end"])
 def test_a_visitor_who_leaves_holds_up_nobody(monkeypatch: Any, moment: str) -> None:
     from django.test import AsyncRequestFactory
 
@@ -659,8 +659,15 @@ def test_a_visitor_who_leaves_holds_up_nobody(monkeypatch: Any, moment: str) -> 
         await asyncio.sleep(0.2 if moment == "view" else 0)
         return HttpResponse(FILLING)
 
+    own = pages.cached_page(60)(view)
+
+    async def below(request: Any) -> HttpResponse:
+        response: HttpResponse = await own(request)
+        await asyncio.sleep(0.2 if moment == "other middleware" else 0)
+        return response
+
     async def run() -> None:
-        site = pages.PageCacheMiddleware(pages.cached_page(60)(view))
+        site = pages.PageCacheMiddleware(below)
         task = asyncio.create_task(site(AsyncRequestFactory().get("/")))
         while not inside.is_set():
             await asyncio.sleep(0.01)
