@@ -684,6 +684,29 @@ def test_a_visitor_who_leaves_holds_up_nobody(monkeypatch: Any, moment: str) -> 
     asyncio.run(run())
 
 
+def test_what_nobody_makes_any_more_is_forgotten() -> None:
+    pages.flights["old"] = pages.Flight()
+    pages.flights["old"].until = 0.0
+    Client().get("/any/x")
+    assert not pages.flights
+
+
+def test_where_nothing_is_kept_nobody_waits_for_another(settings: Any) -> None:
+    from django.test import RequestFactory
+
+    nothing = {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}
+    settings.CACHES = settings.CACHES | {"pages": nothing}
+    both = threading.Barrier(2, timeout=2)  # seconds
+
+    def view(request: Any) -> HttpResponse:
+        return HttpResponse(str(both.wait() >= 0))
+
+    site = pages.PageCacheMiddleware(pages.cached_page(60)(view))
+    with ThreadPoolExecutor(2) as pool:
+        answers = [*pool.map(site, [RequestFactory().get("/") for _ in range(2)])]
+    assert [answer.content for answer in answers] == [b"True"] * 2
+
+
 def test_a_slow_redis_holds_up_no_event_loop(monkeypatch: Any) -> None:
     from django.test import AsyncRequestFactory
 
