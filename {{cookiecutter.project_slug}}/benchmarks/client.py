@@ -134,8 +134,8 @@ def ask(port: int, path: str, **options: str) -> Answer:
 def burst(peers: Sequence[Peer], requests: Sequence[Request], number: int) -> list[float]:
     """Let every peer ask again as soon as it has its answer, until `number` requests are answered.
 
-    Until then all are busy: a server whose peers are not spread evenly over its processes would else be
-    timed while some of these have nothing left to do. What is then under way is waited for, untimed.
+    Until then all are busy: otherwise a server whose peers are not spread evenly over its processes would
+    be timed while some of these have nothing left to do. What is then under way is waited for, untimed.
 
     Args:
         peers: as many requests are under way at once.

@@ -251,9 +251,8 @@ class Collapsing(base.Loader):
         for word in scanner.included:
             if name := literal(template, word).partition("#")[0]:
                 self.included.add(name)
-                self.get_template_cache.pop(
-                    name, None
-                )  # another page may have loaded it, collapsed
+                # Another page may have loaded it, collapsed.
+                self.get_template_cache.pop(name, None)
         return template
 
     def inherited(
