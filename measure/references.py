@@ -33,10 +33,10 @@ from benchmarks.answers import visible
 from benchmarks.measure import Row, WrongAnswer, figure, sampled
 from config.server import granian
 
-VISITORS = 8  # at once: enough for all cores to have work
+VISITORS = 16  # at once: each process has work, though kept connections are not spread evenly
 SAMPLE = 0.4  # seconds that a sample takes at least, and
-FEWEST = 6 * VISITORS  # answers
-WARM = 20 * VISITORS  # lists: until then a server with several threads gets faster
+FEWEST = 4 * VISITORS  # answers
+WARM = 10 * VISITORS  # lists: until then a server with several threads gets faster
 STRANGERS = 4000  # more than ask within a sample
 STARTS = 10  # the fewest that give an interval with ALPHA
 ALPHA = results.ALPHA / 24  # five pages with four references at most, and two more
@@ -143,11 +143,12 @@ class Contender:
 
     def requests(self) -> list[bytes]:
         """Prepare the requests of its visitors."""
+        request = partial(client.request, accept_encoding=client.ACCEPT)
         if not self.anonymous:
-            return [client.request(self.path, cookie=self.side.cookie)]
+            return [request(self.path, cookie=self.side.cookie)]
         seen = uuid4().hex  # no value of the parameter was there before
         return [
-            client.request(
+            request(
                 f"{self.path}?click={seen}-{visitor}" if visitor % 10 == 0 else self.path,
                 cookie=f"theme=dark; _ga=GA1.1.{visitor}.{visitor}",
             )
@@ -189,7 +190,9 @@ def startproject(folder: Path, env: dict[str, str]) -> tuple[str, str]:
     shutil.copytree(servers.PROJECT / "benchmarks/workload", folder / "benchmarks/workload")
     run("manage.py", "migrate", "--run-syncdb", "--verbosity=0")
     seed = "from benchmarks.workload.data import seed; print(seed())"
-    return python, run("manage.py", "shell", "--no-imports", f"--command={seed}").split()[-1]
+    session = run("manage.py", "shell", "--no-imports", f"--command={seed}").split()[-1]
+    servers.vacuum(env["DATABASE_URL"])
+    return python, session
 
 
 @contextmanager
@@ -242,7 +245,7 @@ def shown(page: Page, found: dict[str, Contender], ports: dict[Side, int]) -> di
             continue
         answer = one.ask(ports[one.side])
         seen[name] = visible(answer.status, answer.headers, answer.body)
-        sizes[name] = len(one.ask(ports[one.side], accept_encoding="gzip, br, zstd").body)
+        sizes[name] = len(one.ask(ports[one.side], accept_encoding=client.ACCEPT).body)
         if name == LIMIT and answer.body != plain:
             raise WrongAnswer(f"{page.path} of the limit is not stock's to the byte")
         plain = answer.body
@@ -265,7 +268,7 @@ def pace(port: int, one: Contender, before: int) -> float:
 def slowest(port: int, path: str) -> float:
     """Return the seconds that 99 of 100 answers stay below while a page expires for a crowd."""
     peers = [client.Peer(port) for _ in range(CROWD)]
-    prepared = [client.request(path)]
+    prepared = [client.request(path, accept_encoding=client.ACCEPT)]
     answers = 20 * CROWD
     warm = client.burst(peers, prepared, answers)[0] / answers
     _, *taken = client.burst(peers, prepared, int(EXPIRIES / warm))
@@ -282,7 +285,10 @@ def measured(sides: list[Side]) -> list[Row]:
     for start in range(STARTS):
         print(f"start {start + 1} of {STARTS}", flush=True)
         with ExitStack() as stack:
-            ports = {side: stack.enter_context(side.serving()).port for side in sides}
+            running = {side: stack.enter_context(side.serving()) for side in sides}
+            for server in running.values():
+                server.settle()
+            ports = {side: server.port for side, server in running.items()}
             for title, page in PAGES.items():
                 found = contenders(page, sides)
                 sizes[title] = shown(page, found, ports)

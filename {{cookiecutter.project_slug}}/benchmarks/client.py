@@ -13,6 +13,7 @@ from benchmarks.measure import WrongAnswer
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked", re.IGNORECASE)
 CLOSE = re.compile(rb"\r\nconnection: *close", re.IGNORECASE)
+ACCEPT = "gzip, deflate, br, zstd"  # encodings, as browsers send them
 PATIENCE = 30  # seconds that an answer may take
 
 Request = bytes

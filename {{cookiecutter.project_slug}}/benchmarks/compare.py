@@ -153,6 +153,8 @@ class Comparison:
                 running[i] = stack.enter_context(self.sides[i].serving())
                 taken[i] = time.monotonic() - clock
             both = [running[0], running[1]]
+            for server in both:
+                server.settle()
             with suppress(OSError, WrongAnswer):  # so that all threads connect; its own row tells
                 self.visits(both, PAGES[f"count by {CROWD} at once"], 0)
             for done, name in enumerate(todo):

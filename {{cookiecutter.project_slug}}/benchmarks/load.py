@@ -159,6 +159,7 @@ def main() -> None:
                 answer = client.ask(server.port, page, cookie=order["cookie"])
                 if answer.status != 200:
                     sys.exit(f"{page} answers {answer.status}: name pages that answer 200.")
+            server.settle()
             order |= {"port": server.port, "stages": options.stages, "seconds": each}
             total = each * len(options.stages)
             try:

@@ -14,10 +14,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import psycopg
 from dotenv import dotenv_values
 
 from benchmarks import servers
+from benchmarks.client import ACCEPT
 from benchmarks.servers import PROJECT
 
 SETTINGS = "config/settings.py"  # what a project of this template has
@@ -205,8 +205,6 @@ def filled(folder: Path, label: str, python: str) -> Iterator[Side]:
             session = servers.prepare(env, folder, python)
         except SystemExit as error:
             sys.exit(f"{label}: {error}")
-        with psycopg.connect(database, autocommit=True) as connection:
-            connection.execute("VACUUM ANALYZE")  # else done to one side while it is measured
         described = json.loads(said)
         cookie = described["Settings"]["SESSION_COOKIE_NAME"].strip("'") + f"={session}"
         yield Side(
@@ -216,5 +214,5 @@ def filled(folder: Path, label: str, python: str) -> Iterator[Side]:
             described=described,
             env=env,
             database=database,
-            headers={"cookie": cookie, "accept_encoding": "gzip, deflate, br, zstd"},
+            headers={"cookie": cookie, "accept_encoding": ACCEPT},
         )

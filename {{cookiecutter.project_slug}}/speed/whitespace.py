@@ -74,10 +74,6 @@ OPEN = {
 }
 
 
-class Untidy(Exception):
-    """It is not certain what is open where."""
-
-
 class Block(NamedTuple):
     """A block of the template language that is open."""
 
@@ -94,13 +90,16 @@ class Scanner:
         kept: the blocks in which whitespace is data, as a parent says; None: it is so everywhere.
 
     Attributes:
-        kept: those that a child of this template must know of; complete at the end.
+        kept: those that a child of this template must know of; None, too, from where it is not
+            certain what is open. Complete at the end.
+        doubt: why it is not.
         included: what is included where whitespace is data.
     """
 
     def __init__(self, tags: Iterable[str], kept: set[str] | None) -> None:
         self.ends = {tag for tag in tags if tag.startswith("end")}
         self.kept = None if kept is None else set(kept)
+        self.doubt = ""
         self.included: set[str] = set()
         self.blocks: list[Block] = []
         self.opened: list[tuple[str, list[Block]]] = []
@@ -108,11 +107,7 @@ class Scanner:
         self.numbers = count()
 
     def tag(self, name: str, argument: str) -> None:
-        """Take note of a tag of the template language.
-
-        Raises:
-            Untidy: it shows what is collapsed elsewhere.
-        """
+        """Take note of a tag of the template language."""
         if name.startswith("end") and any(name == f"end{block.name}" for block in self.blocks):
             while name != f"end{self.blocks.pop().name}":
                 pass
@@ -126,18 +121,14 @@ class Scanner:
         elif name == "include" and self.keeps():
             self.included.add(argument)
         elif name == "partial" and self.keeps():
-            raise Untidy("a partial where whitespace is data")
+            self.give_up("a partial where whitespace is data")  # it is collapsed where it stands
 
     def text(self, text: str) -> str:
-        """Return a piece of text with its runs collapsed.
-
-        Raises:
-            Untidy: from here on, nobody knows what is open.
-        """
+        """Return a piece of text with its runs collapsed."""
         if self.blocks and self.blocks[-1].name == "comment":
             return text
         done, at = [], 0
-        while found := self.pattern().search(text, at):
+        while self.kept is not None and (found := self.pattern().search(text, at)):
             done.append(text[at : found.start()])
             if found.lastgroup == "run" and not self.keeps():
                 done.append("\n" if {"\n", "\r"} & set(found[0]) else " ")
@@ -148,13 +139,9 @@ class Scanner:
         return "".join([*done, text[at:]])
 
     def end(self) -> None:
-        """Take note of the end of the template.
-
-        Raises:
-            Untidy: something is still open.
-        """
+        """Take note of the end of the template."""
         if self.opened:
-            raise Untidy(f"{self.opened[-1][0]} is not closed")
+            self.give_up(f"{self.opened[-1][0]} is not closed")
 
     def keeps(self) -> bool:
         """Say whether whitespace is data here."""
@@ -169,7 +156,7 @@ class Scanner:
         """Take note of what opens or ends here."""
         match found.lastgroup:
             case "odd":
-                raise Untidy(f"{found[0]} in {self.opened[-1][0] if self.opened else 'text'}")
+                self.give_up(f"{found[0]} in {self.opened[-1][0] if self.opened else 'text'}")
             case "comment" | "doctype" as kind:
                 self.open(kind)
             case "name":
@@ -180,11 +167,11 @@ class Scanner:
             case "end" if self.close() == "tag":
                 name = self.name.removeprefix("/")
                 if name == "plaintext":
-                    raise Untidy("plaintext never ends")
-                if name in KEPT and name == self.name:
+                    self.give_up("plaintext never ends")
+                elif name in KEPT and name == self.name:
                     self.open(name)
                 elif name in KEPT and (not self.opened or self.close() != name):
-                    raise Untidy(f"{name} is closed, but not open")
+                    self.give_up(f"{name} is closed, but not open")
 
     def open(self, what: str) -> None:
         self.opened.append((what, self.blocks[:]))
@@ -192,8 +179,12 @@ class Scanner:
     def close(self) -> str:
         what, blocks = self.opened.pop()
         if blocks != self.blocks:
-            raise Untidy(f"{what} is opened in one block and closed in another")
+            self.give_up(f"{what} is opened in one block and closed in another")
         return what
+
+    def give_up(self, why: str) -> None:
+        self.kept = None
+        self.doubt = self.doubt or why
 
 
 def is_html(texts: Iterable[str]) -> bool:
@@ -227,27 +218,24 @@ class Collapsing(base.Loader):
                 word for name, *words in tags if name == "extends" for word in words[:1]
             }
         before = [token.contents for token in tokens]
-        try:
-            for token in tokens:
-                if token.token_type is TokenType.TEXT:
-                    token.contents = scanner.text(token.contents)
-                elif token.token_type is TokenType.BLOCK:
-                    scanner.tag(*[*token.split_contents(), ""][:2])
-            scanner.end()
-        except Untidy as error:
-            logger.debug("%s stays as it is: %s", template.origin, error)
-            self.kept[template.origin.name] = None
-        else:
-            self.kept[template.origin.name] = scanner.kept
-            texts = [token.contents for token in tokens if token.token_type is TokenType.TEXT]
-            changed = before != [token.contents for token in tokens]
-            if changed and template_name.endswith(".html") and is_html(texts):
-                engine = self.engine
-                libraries, builtins = engine.template_libraries, engine.template_builtins
-                parser = Parser(tokens, libraries, builtins, template.origin)
-                template.nodelist = parser.parse()
-                template.extra_data = parser.extra_data
-                self.collapsed += 1
+        for token in tokens:
+            if token.token_type is TokenType.TEXT:
+                token.contents = scanner.text(token.contents)
+            elif token.token_type is TokenType.BLOCK:
+                scanner.tag(*[*token.split_contents(), ""][:2])
+        scanner.end()
+        self.kept[template.origin.name] = scanner.kept
+        texts = [token.contents for token in tokens if token.token_type is TokenType.TEXT]
+        changed = before != [token.contents for token in tokens]
+        if scanner.doubt:
+            logger.debug("%s stays as it is: %s", template.origin, scanner.doubt)
+        elif changed and template_name.endswith(".html") and is_html(texts):
+            engine = self.engine
+            libraries, builtins = engine.template_libraries, engine.template_builtins
+            parser = Parser(tokens, libraries, builtins, template.origin)
+            template.nodelist = parser.parse()
+            template.extra_data = parser.extra_data
+            self.collapsed += 1
         for word in scanner.included:
             if name := literal(template, word).partition("#")[0]:
                 self.included.add(name)

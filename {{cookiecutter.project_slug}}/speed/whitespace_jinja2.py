@@ -6,7 +6,7 @@ from jinja2 import BaseLoader, Environment
 from jinja2.ext import Extension
 from jinja2.lexer import Token, TokenStream
 
-from speed.whitespace import Scanner, Untidy, is_html
+from speed.whitespace import Scanner, is_html
 
 KEPT = "?whitespace=kept"  # after the name of a template that is included where whitespace is data
 
@@ -46,26 +46,23 @@ class Whitespace(Extension):
         scanner = Scanner((tag for tag, _ in tags.values()), kept)
         scanned = []
         marking, known = False, isinstance(self.environment.loader, Loader)
-        try:
-            for i, token in enumerate(tokens):
-                value = token.value
-                if i in tags:
-                    scanner.tag(*tags[i])
-                    parts = {"include", "extends"} if apart else {"include"}
-                    marking = known and tags[i][0] in parts and scanner.keeps()
-                elif token.type == "block_end":
-                    marking = False
-                elif token.type == "string" and marking:
-                    value = token.value + KEPT
-                    tokens[i] = Token(token.lineno, token.type, value)
-                elif token.type == "data":
-                    value = scanner.text(value)
-                    if self.environment.variable_start_string in value:
-                        value = token.value  # from a raw block, for another template language
-                scanned.append(Token(token.lineno, token.type, value))
-            scanner.end()
-        except Untidy:
-            return tokens, None
+        for i, token in enumerate(tokens):
+            value = token.value
+            if i in tags:
+                scanner.tag(*tags[i])
+                parts = {"include", "extends"} if apart else {"include"}
+                marking = known and tags[i][0] in parts and scanner.keeps()
+            elif token.type == "block_end":
+                marking = False
+            elif token.type == "string" and marking:
+                value = token.value + KEPT
+                tokens[i] = Token(token.lineno, token.type, value)
+            elif token.type == "data":
+                value = scanner.text(value)
+                if self.environment.variable_start_string in value:
+                    value = token.value  # from a raw block, for another template language
+            scanned.append(Token(token.lineno, token.type, value))
+        scanner.end()
         return scanned, scanner.kept
 
     def inherited(self, words: list[Token], name: str | None) -> set[str] | None:

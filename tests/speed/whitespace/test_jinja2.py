@@ -123,6 +123,16 @@ def test_what_is_included_in_a_pre_stays_as_it_is_there_and_there_only(
     assert outside.startswith("<b>a</b> b")
 
 
+def test_what_is_included_after_a_doubt_stays_as_it_is() -> None:
+    page = collapsed("<p =><pre>{% include 'code.html' %}</pre>", code_html=CODE)
+    assert page == f"<p =><pre>{CODE}</pre>"
+
+
+def test_a_string_after_what_is_included_stays_as_it_is() -> None:
+    source = f"<pre>{{% include 'code.html' %}}{OPEN} 'a' {CLOSE}</pre>"
+    assert collapsed(source, code_html=CODE) == f"<pre>{CODE}a</pre>"
+
+
 def test_an_environment_that_got_its_loader_later_finds_what_is_included() -> None:
     made = jinja2.Environment(extensions=[whitespace.Whitespace])
     made.loader = jinja2.DictLoader(
@@ -163,7 +173,9 @@ def test_templates_that_extend_each_other_fail_as_they_do_in_jinja2() -> None:
         environment(a_html=a, b_html=b).get_template("a.html").render()
 
 
-def test_a_text_and_a_string_stay_as_they_are() -> None:
+def test_a_text_a_mail_and_a_string_stay_as_they_are() -> None:
+    mail = "Dear  Ada,\n\n  1 < 2\n"
+    assert collapsed(mail) == mail.removesuffix("\n")
     source = "<b>  </b>"
     assert environment(a_txt=source).get_template("a.txt").render() == source
     assert environment().from_string(source).render() == source

@@ -11,7 +11,7 @@ from django.template.base import DebugLexer, Lexer, TokenType
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from speed.whitespace import KEPT, Scanner, Untidy
+from speed.whitespace import KEPT, Scanner
 
 SEEN = {"parent": "base.html", "flag": True, "other": False, "value": "x", "items": [1, 2]}
 HIDDEN = {"flag": False, "other": True, "value": "x", "items": []}
@@ -228,17 +228,14 @@ def scan(source: str) -> tuple[list[str], set[str] | None]:
     blocks = [t.split_contents() for t in tokens if t.token_type is TokenType.BLOCK]
     scanner = Scanner((name for name, *_ in blocks), set())
     pieces = []
-    try:
-        for token, piece in zip(tokens, pieces_of(source), strict=True):
-            if token.token_type is TokenType.TEXT:
-                pieces.append(scanner.text(piece))
-            else:
-                pieces.append(piece)
-                if token.token_type is TokenType.BLOCK:
-                    scanner.tag(*[*token.split_contents(), ""][:2])
-        scanner.end()
-    except Untidy:
-        return pieces, None
+    for token, piece in zip(tokens, pieces_of(source), strict=True):
+        if token.token_type is TokenType.TEXT:
+            pieces.append(scanner.text(piece))
+        else:
+            pieces.append(piece)
+            if token.token_type is TokenType.BLOCK:
+                scanner.tag(*[*token.split_contents(), ""][:2])
+    scanner.end()
     return pieces, scanner.kept
 
 
@@ -299,9 +296,10 @@ UNSURE = {
     "a tag in a tag": "<p <b>  c  </b>",
     "an element closed but not opened": "<b>  c  </b>  </pre>",
     "an element opened but not closed": "<b>  c  </b>  <textarea>",
-    "a comment that ends oddly": "<!-->  c  <pre>--></pre><b></b>",
-    "another comment that ends oddly": "<!--->  c  <pre>--></pre><b></b>",
-    "a comment that ends like no other": "<!-- --!>  c  <pre>--></pre><b></b>",
+    "a comment that ends oddly": "<b></b><!--><pre>-->  c  <!--></pre>-->",
+    "another comment that ends oddly": "<b></b><!---><pre>-->  c  <!---></pre>-->",
+    "a comment that ends like no other": "<b></b><!-- --!><pre>-->  c  <!-- --!></pre>-->",
+    "a value that has a quote and no quotes": """<p title={# #}"a b=" c=">  d  <i e=">  f  "></p>""",
     "an end of a comment in no comment": "<b></b>-->  c  <b></b>",
     "a comment in a script that hides no end": "<script><!-- <script>  </script>  c  <b></b>",
     "a tag whose name is known later, at the end": "<b></b>  c  <{% if flag %}pre>  d  {% else %}b>{% endif %}",
@@ -323,6 +321,11 @@ def test_a_template_that_leaves_a_doubt_stays_as_it_is(source: str) -> None:
     for context in (SEEN, HIDDEN):
         plain, loaded = render(source, context)
         assert loaded == plain
+
+
+def test_what_is_commented_out_is_of_no_concern() -> None:
+    source = "<b>  </b>{% comment %} <pre> <!-- ' {% filter lower %} {% endcomment %}<b>  </b>"
+    assert collapsed(source) == "<b> </b><b> </b>"
 
 
 PARENT = "<b>  </b>{% block text %}{% endblock %}<script>{% block script %}{% endblock %}</script>"
@@ -384,6 +387,11 @@ def test_what_is_included_in_a_script_stays_as_it_is_whichever_is_loaded_first(f
     found.get_template(first).render(Context())
     page = found.get_template("page.html").render(Context())
     assert page == "<b> </b><script>'<b>  </b>''<b>  </b>'</script>"
+
+
+def test_what_is_included_after_a_doubt_stays_as_it_is() -> None:
+    page = collapsed("<b>  </b>{{ value }}<p =><pre>{% include 'a.html' %}</pre>", a_html=PARENT)
+    assert page == f"<b>  </b>x<p =><pre>{PARENT.partition('{')[0]}<script></script></pre>"
 
 
 def test_a_partial_of_a_template_is_collapsed_with_it() -> None:
