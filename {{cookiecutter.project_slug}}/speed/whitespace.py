@@ -128,7 +128,7 @@ class Scanner:
         if self.blocks and self.blocks[-1].name == "comment":
             return text
         done, at = [], 0
-        while self.kept is not None and (found := self.pattern().search(text, at)):
+        while found := self.pattern().search(text, at):
             done.append(text[at : found.start()])
             if found.lastgroup == "run" and not self.keeps():
                 done.append("\n" if {"\n", "\r"} & set(found[0]) else " ")
@@ -237,10 +237,9 @@ class Collapsing(base.Loader):
             template.extra_data = parser.extra_data
             self.collapsed += 1
         for word in scanner.included:
-            if name := literal(template, word).partition("#")[0]:
-                self.included.add(name)
-                # Another page may have loaded it, collapsed.
-                self.get_template_cache.pop(name, None)
+            name = literal(template, word).partition("#")[0]
+            self.included.add(name)
+            self.get_template_cache.pop(name, None)  # another page may have loaded it, collapsed
         return template
 
     def inherited(

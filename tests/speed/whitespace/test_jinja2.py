@@ -124,8 +124,13 @@ def test_what_is_included_in_a_pre_stays_as_it_is_there_and_there_only(
 
 
 def test_what_is_included_after_a_doubt_stays_as_it_is() -> None:
-    page = collapsed("<p =><pre>{% include 'code.html' %}</pre>", code_html=CODE)
-    assert page == f"<p =><pre>{CODE}</pre>"
+    page = collapsed("<b>  </b>-->{% include 'code.html' %}", code_html=CODE)
+    assert page == f"<b>  </b>-->{CODE}"
+
+
+def test_a_child_of_a_parent_in_doubt_stays_as_it_is() -> None:
+    page = collapsed(CHILD, base_html=f"-->{PARENT}")
+    assert page == "--><b>  </b><b>  </b><script>'<b>  </b>'</script>"
 
 
 def test_a_string_after_what_is_included_stays_as_it_is() -> None:

@@ -324,7 +324,7 @@ def test_a_template_that_leaves_a_doubt_stays_as_it_is(source: str) -> None:
 
 
 def test_what_is_commented_out_is_of_no_concern() -> None:
-    source = "<b>  </b>{% comment %} <pre> <!-- ' {% filter lower %} {% endcomment %}<b>  </b>"
+    source = "<b>  </b>{% comment %} <pre> <!-- ' {% partial a %} {% endcomment %}<b>  </b>"
     assert collapsed(source) == "<b> </b><b> </b>"
 
 
@@ -390,8 +390,20 @@ def test_what_is_included_in_a_script_stays_as_it_is_whichever_is_loaded_first(f
 
 
 def test_what_is_included_after_a_doubt_stays_as_it_is() -> None:
-    page = collapsed("<b>  </b>{{ value }}<p =><pre>{% include 'a.html' %}</pre>", a_html=PARENT)
-    assert page == f"<b>  </b>x<p =><pre>{PARENT.partition('{')[0]}<script></script></pre>"
+    page = collapsed("<b>  </b>-->{% include 'a.html' %}", a_html="<i>  </i>")
+    assert page == "<b>  </b>--><i>  </i>"
+
+
+def test_a_child_of_a_parent_in_doubt_stays_as_it_is() -> None:
+    page = collapsed(CHILD, base_html=f"-->{PARENT}")
+    assert page == "--><b>  </b><b>  </b><script>'<b>  </b>'</script>"
+
+
+def test_what_was_collapsed_is_counted() -> None:
+    found = engine({"a.html": "<b>  </b>", "b.html": "<b></b>", "c.txt": "<b>  </b>"})
+    for name in ("a.html", "b.html", "c.txt"):
+        found.get_template(name)
+    assert found.template_loaders[0].collapsed == 1
 
 
 def test_a_partial_of_a_template_is_collapsed_with_it() -> None:
@@ -400,6 +412,7 @@ def test_a_partial_of_a_template_is_collapsed_with_it() -> None:
     assert found.get_template("page.html").render(Context()) == "<p><b> </b> </p>"
     assert found.get_template("page.html#row").render(Context()) == "<b> </b>"
     assert "<b>   </b>" in collapsed(source + "<pre>{% partial row %}</pre>")
+    assert "<b>   </b>" in collapsed("<i></i><pre>{% include 'a.html#row' %}</pre>", a_html=source)
 
 
 def test_an_error_in_a_page_names_the_line_of_the_file() -> None:
