@@ -46,3 +46,5 @@ with (
     open(".env", "x", encoding="utf-8", opener=owner_only) as env,
 ):
     env.write(example.replace("\nSECRET_KEY=\n", f"\nSECRET_KEY={secrets.token_urlsafe(50)}\n"))
+
+print("Next: cd {{cookiecutter.project_slug}} && make run")

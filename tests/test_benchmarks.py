@@ -90,6 +90,35 @@ def test_counts_say_what_the_defaults_are_for(
     assert rows["bundles"]["requests"]["verdict"] == "less"
 
 
+SETTLING = """
+import sys, time
+from pathlib import Path
+import psutil
+from benchmarks.servers import Server
+
+there = Path(sys.argv[1])
+late = "import time; end = time.process_time() + 1\\nwhile time.process_time() < end: pass\\n"
+late += f"open({str(there)!r}, 'w'); time.sleep(60)"
+early = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', sys.argv[1]]); time.sleep(60)"
+first = psutil.Popen([sys.executable, "-c", early, late])
+while not first.children():
+    time.sleep(0.01)
+server = Server(0, first)
+server.settle()
+print("all there" if there.exists() else "one is late")
+for process in server.family():
+    process.kill()
+"""
+
+
+def test_a_server_is_measured_once_all_its_processes_are_there(
+    bake: Bake, run: Run, tmp_path: Path
+) -> None:
+    command = ["uv", "run", "--quiet", "--group=bench", "python", "-c", SETTLING]
+    said = run(*command, tmp_path / "there", cwd=bake(**PAIRS[0].values[0]))
+    assert said.strip() == "all there"
+
+
 def test_a_default_that_was_undone_shows_in_the_check_and_in_the_benchmark(
     own: Path, run: Run, bench: Callable[..., dict[str, Any]]
 ) -> None:

@@ -194,7 +194,7 @@ def serving(
 def seconds(process: psutil.Process) -> float:
     """Return the seconds that a process has worked."""
     try:
-        return sum(process.cpu_times()[:2])
+        return float(sum(process.cpu_times()[:2]))  # user and system
     except psutil.NoSuchProcess:
         return 0.0
 
