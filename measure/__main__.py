@@ -13,7 +13,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 from cookiecutter.main import cookiecutter
@@ -29,6 +28,8 @@ PROJECTS: dict[str, dict[str, str]] = {
 # What `make bench` measures in each: all, or the rows that have this in their name.
 BENCHES = {"default": "", "jinja2": "jinja2", "asgi": "connection pool", "gunicorn": "server"}
 REFERENCES = {"django": "default", "jinja2": "jinja2"}
+
+MEASURED = ROOT / "build/docs/results"  # until all is measured: docs/ shows one run, of one commit
 
 UV = os.environ.get("UV") or shutil.which("uv") or "uv"  # the one that runs this
 
@@ -78,7 +79,7 @@ def pythons() -> list[str]:
 
 
 def measure() -> None:
-    """Measure everything, one thing after the other, into docs/results/.
+    """Measure everything, one thing after the other; then put it into docs/results/.
 
     Raises:
         SystemExit: it is being done already; a second run would stop the services of the first.
@@ -89,40 +90,41 @@ def measure() -> None:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         sys.exit("Another `make docs` runs here: wait until it has ended.")
+    shutil.rmtree(MEASURED, ignore_errors=True)
+    MEASURED.mkdir(parents=True)
     projects = {name: generate(name) for name in PROJECTS}
     try:
-        made = {*suites(projects), *references(projects)}
+        suites(projects)
+        references(projects)
     finally:
         for project in projects.values():
             run("make", "stop", cwd=project)
-    for path in {*RESULTS.glob("*.json")} - made:  # of an answer or interpreter that is no more
-        path.unlink()
+    shutil.rmtree(RESULTS)
+    shutil.copytree(MEASURED, RESULTS)
 
 
-def suites(projects: dict[str, Path]) -> Iterator[Path]:
-    """Run `make bench` and `make compare`; give the copies of what they stored."""
+def suites(projects: dict[str, Path]) -> None:
+    """Run `make bench` and `make compare`, and copy what they stored."""
     home, *others = PROJECTS
     jobs = [(f"bench-{name}", name, f"ONLY={only}") for name, only in BENCHES.items()]
     jobs += [(f"compare-{name}", home, f"WITH={projects[name]}") for name in others]
     jobs += [(f"compare-python{version}", home, f"PYTHON={version}") for version in pythons()]
-    RESULTS.mkdir(parents=True, exist_ok=True)
     for name, project, option in jobs:
         print(f"\n{name}", flush=True)
         target = name.partition("-")[0]
         run("make", target, option, cwd=projects[project])
         newest = max((projects[project] / "benchmarks/results").glob("2*.json"))
-        yield Path(shutil.copyfile(newest, RESULTS / f"{name}.json"))
+        shutil.copyfile(newest, MEASURED / f"{name}.json")
 
 
-def references(projects: dict[str, Path]) -> Iterator[Path]:
-    """Measure against stock Django and against the limit; give the files."""
+def references(projects: dict[str, Path]) -> None:
+    """Measure against stock Django and against the limit."""
     with_services = ["uv", "run", "--quiet", "--group=bench", "--group=load", "python", "-m"]
     with_services += ["config.services", "run", "python", "-m", "measure.references"]
     for engine, name in REFERENCES.items():
         print(f"\nreference-{engine}", flush=True)
-        path = RESULTS / f"reference-{engine}.json"
+        path = MEASURED / f"reference-{engine}.json"
         run(*with_services, str(path), cwd=projects[name], PYTHONPATH=str(ROOT))
-        yield path
 
 
 def main() -> None:
