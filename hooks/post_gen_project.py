@@ -17,9 +17,11 @@ CHOSEN = [
     ("jinja2", "templates_jinja2", "templates"),
     ("jinja2", "speed/fragments_jinja2.py", "speed/fragments_jinja2.py"),
     ("jinja2", "speed/jinja.py", "speed/jinja.py"),
+    ("asgi", "speed/handler.py", "speed/handler.py"),
     ("asgi", "speed/static.py", "speed/static.py"),
     ("jinja2", "speed/whitespace_jinja2.py", "speed/whitespace_jinja2.py"),
     ("jinja2", "tests/test_fragments_jinja2.py", "tests/test_fragments_jinja2.py"),
+    ("asgi", "tests/test_handler.py", "tests/test_handler.py"),
     ("jinja2", "tests/test_jinja.py", "tests/test_jinja.py"),
     ("wsgi", "config/wsgi.py", "config/wsgi.py"),
 ]

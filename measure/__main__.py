@@ -26,7 +26,12 @@ PROJECTS: dict[str, dict[str, str]] = {
     "gunicorn": {"server": "gunicorn"},
 }
 # What `make bench` measures in each: all, or the rows that have this in their name.
-BENCHES = {"default": "", "jinja2": "jinja2", "asgi": "connection pool", "gunicorn": "server"}
+BENCHES = {
+    "default": "",
+    "jinja2": "jinja2",
+    "asgi": "connection pool, context switches",
+    "gunicorn": "server",
+}
 REFERENCES = {"django": "default", "jinja2": "jinja2"}
 
 MEASURED = ROOT / "build/docs/results"  # until all is measured: docs/ shows one run, of one commit

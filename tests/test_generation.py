@@ -54,7 +54,7 @@ COMMON = {
 }
 # What one answer adds to them; an answer that is not named adds nothing.
 ADDED = {
-    "asgi": {"config": "asgi.py", "speed": "static.py"},
+    "asgi": {"config": "asgi.py", "speed": "handler.py static.py", "tests": "test_handler.py"},
     "jinja2": {
         "config": "jinja2.py",
         "speed": "fragments_jinja2.py jinja.py whitespace_jinja2.py",

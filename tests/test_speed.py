@@ -10,12 +10,19 @@ from conftest import ROOT, Bake, Run
 from measure.documents import DEFAULTS
 
 PROOFS = sorted(path.name for path in (ROOT / "tests/speed").iterdir())
-BY_HAND = {"N+1 guard", "cached user", "fragments", "server"}  # no setting undoes these
+# What no setting undoes, or only in a process that serves.
+BY_HAND = {"N+1 guard", "cached user", "context switches", "fragments", "server"}
 
 # By module, what a team does to be rid of it: patterns, and what stands there afterwards.
 SETTINGS, JINJA2, MODELS = "config/settings.py", "config/jinja2.py", "core/models.py"
+ASGI = "config/asgi.py"
 STATIC = "from django.templatetags.static import static\nfrom jinja2 import Environment\n\n"
 WITHOUT: dict[str, list[tuple[str, str, str]]] = {
+    "handler": [
+        (ASGI, r"from speed\.handler .*\n", ""),
+        (ASGI, r"(?=\nfrom speed)", "from django.core.asgi import get_asgi_application\n"),
+        (ASGI, r"# context switches: .*\n", ""),
+    ],
     "formats": [
         (SETTINGS, r" +# prepared formats: .*\n.*\n", ""),
         (JINJA2, r"from speed\.formats .*\n", ""),
@@ -125,7 +132,8 @@ def test_for_each_module_somebody_tried_to_be_rid_of_it() -> None:
 
 @pytest.mark.parametrize("name", WITHOUT)
 def test_a_module_can_be_deleted(bake: Bake, run: Run, name: str) -> None:
-    project = bake(template_engine="jinja2", fresh=True)
+    asgi = "asgi" if name == "handler" else "wsgi"
+    project = bake(template_engine="jinja2", interface=asgi, fresh=True)
     own = "cached_pages" if name == "pages" else name
     for path in (*project.glob(f"speed/{name}*.py"), *project.glob(f"tests/test_{own}*.py")):
         path.unlink()

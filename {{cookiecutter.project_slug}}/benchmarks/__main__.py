@@ -60,7 +60,7 @@ def jobs(lab: dict[str, Any], seconds: tuple[float, float], only: str) -> list[J
     Args:
         lab: what `laboratory` gives.
         seconds: that a default and an advice may take.
-        only: a part of the names to measure; empty: all.
+        only: parts of the names to measure, with commas between; empty: all.
     """
     from benchmarks import advice, defaults
 
@@ -73,7 +73,8 @@ def jobs(lab: dict[str, Any], seconds: tuple[float, float], only: str) -> list[J
     every = [Job(row.name, seconds[0], partial(default, row)) for row in DEFAULTS]
     if seconds is FULL or only:
         every += [Job(row.name, seconds[1], partial(claim, row)) for row in advice.ADVICE]
-    return [job for job in every if only.lower() in job.name.lower()]
+    names = [name.strip().lower() for name in only.split(",")]
+    return [job for job in every if any(name in job.name.lower() for name in names)]
 
 
 def main() -> None:

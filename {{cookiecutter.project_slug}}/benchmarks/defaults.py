@@ -262,6 +262,7 @@ SCENARIOS = {
     "persistent connections": Scenario(partial(visits, path="/catalogue/count/")),
     # {% else %}
     "connection pool": Scenario(partial(visits, path="/catalogue/count/")),
+    "context switches": Scenario(partial(visits, path="/catalogue/hello/", visitors=VISITORS)),
     # {% endif %}
     "redis cache": Scenario(cached_value),
     "cached sessions": Scenario(partial(page, "/catalogue/account/")),

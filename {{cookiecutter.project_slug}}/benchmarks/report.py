@@ -141,6 +141,12 @@ def amounts(dimension: Dimension) -> list[str]:
     return [f"{value:,.0f} {unit}" if value >= 100 else f"{value:#.3g} {unit}" for value in values]
 
 
+def reading(results: Results) -> str:
+    """Say what is compared with what, and which way is better."""
+    about = dict.fromkeys(suite([row]).about for row in results.rows)
+    return " ".join([*about, "Below 1 is better."])
+
+
 def sentence(results: Results) -> str:
     """Write when, on what and how completely it was measured."""
     known, date = results.conditions, datetime.fromisoformat(results.conditions["date"])
@@ -192,14 +198,15 @@ def terminal(results: Results, console: Console) -> None:
     colours = {"less": "green", "more": "red", "error": "red", "inconclusive": "yellow"}
     for cells, found in table(results):
         shown.add_row(*map(Text, cells[:-1]), Text(cells[-1], colours.get(found, "")))
-    console.print(shown, Text(f"\nA ratio below 1 is better. {sentence(results)}"))
+    console.print(shown, Text(f"\n{reading(results)} {sentence(results)}"))
 
 
 def markdown(results: Results) -> str:
     """Return the short table and the conditions as GitHub's Markdown."""
     lines = [HEADER, ("---", "---", "---", "---:", "---"), *(cells for cells, _ in table(results))]
     text = [" | ".join(escape(cell, False).replace("|", "\\|") for cell in line) for line in lines]
-    return "\n".join(f"| {line} |" for line in text) + f"\n\n{sentence(results)}\n"
+    shown = "\n".join(f"| {line} |" for line in text)
+    return f"{shown}\n\n{reading(results)} {sentence(results)}\n"
 
 
 def chart(rows: list[Row], dimension: str, title: str = "") -> str:

@@ -105,6 +105,15 @@ def one_tier(settings: Settings) -> dict[str, Any]:
     return {"CACHES": caches}
 
 
+# {% if cookiecutter.interface == "asgi" %}
+def many_switches(settings: Settings) -> dict[str, Any]:
+    """Leave every request to Django's handler."""
+    handler: Any = import_module("speed.handler")
+    del handler.Handler.get_response_async
+    return {}
+
+
+# {% endif %}
 # Django's own choice in place of each default.
 UNDO: dict[str, Callable[[Settings], dict[str, Any]]] = {
     # {% if cookiecutter.interface == "wsgi" %}
@@ -115,6 +124,7 @@ UNDO: dict[str, Callable[[Settings], dict[str, Any]]] = {
         CONN_HEALTH_CHECKS=False,
         OPTIONS=replaced(s["DATABASES"]["default"]["OPTIONS"], {"pool": None}),
     ),
+    "context switches": many_switches,
     # {% endif %}
     "redis cache": lambda s: {
         "CACHES": s["CACHES"]

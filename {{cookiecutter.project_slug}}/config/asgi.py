@@ -4,12 +4,13 @@ import os
 
 from django.conf import settings
 from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
-from django.core.asgi import get_asgi_application
 
+from speed.handler import get_asgi_application
 from speed.static import WhiteNoiseASGI
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
+# context switches: Django's own handler changes threads for each middleware, before and after the view.
 application = get_asgi_application()
 if settings.DEBUG:  # from where they lie, without a build
     application = ASGIStaticFilesHandler(application)

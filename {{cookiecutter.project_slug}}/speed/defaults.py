@@ -41,6 +41,14 @@ DEFAULTS = (
         buys="A request borrows an open database connection instead of making one.",
         scenario="a page with one query",
     ),
+    Default(
+        name="context switches",
+        setting="config/asgi.py: the application of speed.handler",
+        django="the view changes threads, and each middleware before and after it",
+        buys="A view that is not async changes threads once, together with its middleware.",
+        scenario="a page without a query",
+        module="speed.handler",
+    ),
     # {% endif %}
     Default(
         name="redis cache",

@@ -1,0 +1,69 @@
+"""Under ASGI, a view that is not async is handed to a thread once, together with its middleware.
+
+Django's own handler hands over the view, and before and after it each middleware by itself: on a small
+page most of the time goes into these context switches. The view of a request decides which way it goes;
+the answer is the same.
+"""
+
+import sys
+from typing import Any, ClassVar
+
+import django
+from asgiref.sync import iscoroutinefunction, sync_to_async
+from django.core.handlers.asgi import ASGIHandler
+from django.core.handlers.base import BaseHandler
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.urls import resolve
+
+from speed import Finding
+
+SERVERS = {"daphne", "granian", "gunicorn", "hypercorn", "uvicorn"}
+
+
+class Handler(ASGIHandler):
+    """Django's handler, with the middleware loaded for both kinds of view.
+
+    Attributes:
+        made: whether there is one in this process.
+        handed: requests that it has handed to a thread.
+    """
+
+    made: ClassVar[bool] = False
+    handed: ClassVar[int] = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.synchronous: Any = BaseHandler()
+        self.synchronous.load_middleware()
+        Handler.made = True
+
+    async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
+        """Answer on the event loop if the view is async, else in the thread of this request."""
+        if awaited(request):
+            return await super().get_response_async(request)
+        Handler.handed += 1
+        return await sync_to_async(self.synchronous.get_response)(request)
+
+
+def awaited(request: HttpRequest) -> bool:
+    """Say whether a request is for the event loop: its view is async, or a middleware's answer is all."""
+    try:
+        return iscoroutinefunction(resolve(request.path_info).func)
+    except Exception:  # whatever it is, Django meets it again and reports it
+        return True
+
+
+def get_asgi_application() -> Handler:
+    """Do what `django.core.asgi.get_asgi_application` does."""
+    django.setup(set_prefix=False)
+    return Handler()
+
+
+def finding() -> Finding:
+    """Say whether this process answers through it."""
+    if Handler.made:
+        return True, lambda: f"{Handler.handed} requests handed to a thread by this process"
+    if SERVERS & sys.modules.keys():
+        return False, lambda: "Django's own handler answers"
+    return None, lambda: "no server runs in this process"

@@ -1,0 +1,99 @@
+"""Under ASGI: how often a request changes threads, and what does not depend on it."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from django.core.handlers.asgi import ASGIHandler
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.urls import path
+
+from speed.handler import Handler
+
+pytestmark = pytest.mark.urls(__name__)
+Message = dict[str, Any]
+
+
+def plain(request: HttpRequest) -> HttpResponse:
+    """Answer in a thread."""
+    return HttpResponse(threading.current_thread().name)
+
+
+async def awaited(request: HttpRequest) -> HttpResponse:
+    """Answer on the event loop."""
+    return HttpResponse(threading.current_thread().name)
+
+
+def broken(request: HttpRequest) -> HttpResponse:
+    """Fail."""
+    raise ZeroDivisionError
+
+
+def stream(request: HttpRequest) -> StreamingHttpResponse:
+    """Send piece by piece what is made on the event loop."""
+
+    async def pieces() -> AsyncIterator[str]:
+        for piece in ("a", "b"):
+            await asyncio.sleep(0)
+            yield piece
+
+    return StreamingHttpResponse(pieces())
+
+
+urlpatterns = [path(f"{view.__name__}/", view) for view in (plain, awaited, broken, stream)]
+
+
+def visit(handler: ASGIHandler, where: str) -> tuple[int, set[bytes], bytes, int]:
+    """Ask for a page; its status, the names of its headers, its body, and how often threads changed."""
+    return asyncio.run(asked(handler, where))
+
+
+async def asked(handler: ASGIHandler, where: str) -> tuple[int, set[bytes], bytes, int]:
+    loop = asyncio.get_running_loop()
+    switch, changed = loop.run_in_executor, 0
+
+    def counted(executor: Any, work: Callable[..., Any], *args: Any) -> Any:
+        nonlocal changed
+        changed += 1
+        return switch(executor, work, *args)
+
+    loop.run_in_executor = counted  # type: ignore[method-assign]
+    sent: list[Message] = []
+    left = asyncio.Event()
+    received = iter([{"type": "http.request", "body": b""}])
+
+    async def receive() -> Message:
+        if (message := next(received, None)) is None:
+            await left.wait()
+        return message or {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": where, "query_string": b"", "scheme": "https"}
+    await handler(scope | {"headers": [(b"host", b"testserver")]}, receive, send)
+    start, *bodies = sent
+    names = {name.lower() for name, _ in start["headers"]}
+    return start["status"], names, b"".join(part.get("body", b"") for part in bodies), changed
+
+
+def test_a_view_that_is_not_async_changes_threads_once_for_all_its_middleware() -> None:
+    *_, body, changed = visit(Handler(), "/plain/")
+    assert body.decode() != threading.current_thread().name
+    assert changed == 3  # the start of the request, all of its answer, its end
+    assert visit(ASGIHandler(), "/plain/")[-1] > 3 * changed
+
+
+def test_an_async_view_stays_on_the_event_loop() -> None:
+    assert visit(Handler(), "/awaited/")[2].decode() == threading.current_thread().name
+
+
+@pytest.mark.parametrize("where", ["/plain/", "/awaited/", "/broken/", "/nowhere/", "/stream/"])
+def test_the_answer_is_that_of_djangos_own_handler(where: str) -> None:
+    status, names, body, _ = visit(Handler(), where)
+    expected = visit(ASGIHandler(), where)
+    assert (status, names) == expected[:2]
+    # But for the name of a thread, and the traceback on the page of an error.
+    assert where in ("/plain/", "/broken/") or body == expected[2]
