@@ -87,7 +87,9 @@ def test_a_view_that_is_not_async_changes_threads_once_for_all_its_middleware() 
 
 
 def test_an_async_view_stays_on_the_event_loop() -> None:
-    assert visit(Handler(), "/awaited/")[2].decode() == threading.current_thread().name
+    *_, body, changed = visit(Handler(), "/awaited/")
+    assert body.decode() == threading.current_thread().name
+    assert changed == visit(ASGIHandler(), "/awaited/")[-1]
 
 
 @pytest.mark.parametrize("where", ["/plain/", "/awaited/", "/broken/", "/nowhere/", "/stream/"])
