@@ -49,4 +49,4 @@ with (
 ):
     env.write(example.replace("\nSECRET_KEY=\n", f"\nSECRET_KEY={secrets.token_urlsafe(50)}\n"))
 
-print("Next: cd {{cookiecutter.project_slug}} && make run")
+print("Next, in {{cookiecutter.project_slug}}: make run")

@@ -104,7 +104,7 @@ def measure() -> None:
     finally:
         for project in projects.values():
             run("make", "stop", cwd=project)
-    shutil.rmtree(RESULTS)
+    shutil.rmtree(RESULTS, ignore_errors=True)
     shutil.copytree(MEASURED, RESULTS)
 
 

@@ -243,9 +243,9 @@ def shown(page: Page, found: dict[str, Contender], ports: dict[Side, int]) -> di
     for name, one in found.items():
         if name == GENERATOR or (one.path != page.path and one.path == PAGES["hello"].path):
             continue
-        answer = one.ask(ports[one.side])
+        answer = one.ask(ports[one.side], accept_encoding=client.ACCEPT)
         seen[name] = visible(answer.status, answer.headers, answer.body)
-        sizes[name] = len(one.ask(ports[one.side], accept_encoding=client.ACCEPT).body)
+        sizes[name] = len(answer.body)
         if name == LIMIT and answer.body != plain:
             raise WrongAnswer(f"{page.path} of the limit is not stock's to the byte")
         plain = answer.body

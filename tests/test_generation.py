@@ -228,7 +228,7 @@ def test_who_has_generated_a_project_is_told_what_comes_next(
     bake: Bake, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     bake(output=tmp_path, project_slug="corner-shop")
-    assert capfd.readouterr().out.splitlines()[-1] == "Next: cd corner-shop && make run"
+    assert capfd.readouterr().out.splitlines()[-1] == "Next, in corner-shop: make run"
 
 
 def test_a_folder_that_is_there_already_is_left_alone(bake: Bake, tmp_path: Path) -> None:

@@ -108,8 +108,8 @@ def one_tier(settings: Settings) -> dict[str, Any]:
 # {% if cookiecutter.interface == "asgi" %}
 def many_switches(settings: Settings) -> dict[str, Any]:
     """Leave every request to Django's handler."""
-    handler: Any = import_module("speed.handler")
-    del handler.Handler.get_response_async
+    handler, itself = map(import_module, ("speed.handler", "django.core.handlers.asgi"))
+    vars(handler)["Handler"] = vars(itself)["ASGIHandler"]
     return {}
 
 

@@ -34,27 +34,28 @@ class Handler(ASGIHandler):
 
     def __init__(self) -> None:
         super().__init__()
-        self.synchronous: Any = BaseHandler()
-        self.synchronous.load_middleware()
+        self.in_thread: Any = BaseHandler()
+        self.in_thread.load_middleware()
         Handler.made = True
 
     async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
         """Answer on the event loop if the view is async, else in the thread of this request."""
-        if awaited(request):
+        if is_for_the_loop(request):
             return await super().get_response_async(request)
         Handler.handed += 1
-        return await sync_to_async(self.synchronous.get_response)(request)
+        response: HttpResponseBase = await sync_to_async(self.in_thread.get_response)(request)
+        return response
 
 
-def awaited(request: HttpRequest) -> bool:
-    """Say whether a request is for the event loop: its view is async, or a middleware's answer is all."""
+def is_for_the_loop(request: HttpRequest) -> bool:
+    """Say whether the view of a request is async; if it is not known yet, Django's own way is safe."""
     try:
         return iscoroutinefunction(resolve(request.path_info).func)
-    except Exception:  # whatever it is, Django meets it again and reports it
+    except Exception:  # a middleware knows the address; or Django meets this again, and reports it
         return True
 
 
-def get_asgi_application() -> Handler:
+def get_asgi_application() -> ASGIHandler:
     """Do what `django.core.asgi.get_asgi_application` does."""
     django.setup(set_prefix=False)
     return Handler()

@@ -90,10 +90,10 @@ class Scanner:
         kept: the blocks in which whitespace is data, as a parent says; None: it is so everywhere.
 
     Attributes:
-        kept: those that a child of this template must know of; None, too, from where it is not
-            certain what is open. Complete at the end.
+        kept: those that a child of this template must know of; None, too, where it is not certain
+            what is open. Complete at the end, as is what follows.
         doubt: why it is not.
-        included: what is included where whitespace is data.
+        included: what is included where whitespace is data, or may be.
     """
 
     def __init__(self, tags: Iterable[str], kept: set[str] | None) -> None:
@@ -101,6 +101,7 @@ class Scanner:
         self.kept = None if kept is None else set(kept)
         self.doubt = ""
         self.included: set[str] = set()
+        self.met: set[str] = set()  # all that is included
         self.blocks: list[Block] = []
         self.opened: list[tuple[str, list[Block]]] = []
         self.name = ""  # of the HTML tag that was opened last
@@ -118,8 +119,10 @@ class Scanner:
                 self.kept.add(argument)
             inherited = name == "block" and self.kept is not None and argument in self.kept
             self.blocks.append(Block(name, next(self.numbers), name not in BLOCKS or inherited))
-        elif name == "include" and self.keeps():
-            self.included.add(argument)
+        elif name == "include":
+            self.met.add(argument)
+            if self.keeps():
+                self.included.add(argument)
         elif name == "partial" and self.keeps():
             self.give_up("a partial where whitespace is data")  # it is collapsed where it stands
 
@@ -142,6 +145,8 @@ class Scanner:
         """Take note of the end of the template."""
         if self.opened:
             self.give_up(f"{self.opened[-1][0]} is not closed")
+        if self.doubt:  # which may be about what stands before
+            self.included |= self.met
 
     def keeps(self) -> bool:
         """Say whether whitespace is data here."""

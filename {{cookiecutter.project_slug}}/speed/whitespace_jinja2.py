@@ -1,6 +1,8 @@
 """The same for Jinja2: `speed.whitespace` as an extension of the environment."""
 
+import re
 from collections.abc import Callable, Iterator
+from itertools import takewhile
 
 from jinja2 import BaseLoader, Environment
 from jinja2.ext import Extension
@@ -9,6 +11,11 @@ from jinja2.lexer import Token, TokenStream
 from speed.whitespace import Scanner, is_html
 
 KEPT = "?whitespace=kept"  # after the name of a template that is included where whitespace is data
+# Tokens of a tag that names a template, a list of them, or one of two; others may be anything.
+NAMED = re.compile(r"(s|\[(s,?)+\]|si[^ie]*es)w*")
+LETTERS = {"string": "s", "comma": ",", "lbracket": "[", "rbracket": "]"}
+WORDS = {"if": "i", "else": "e", "ignore": "w", "missing": "w"}
+WORDS |= {"with": "w", "without": "w", "context": "w"}
 
 
 class Whitespace(Extension):
@@ -45,24 +52,26 @@ class Whitespace(Extension):
                 kept = self.inherited(tokens[i + 2 : i + 4], name)
         scanner = Scanner((tag for tag, _ in tags.values()), kept)
         scanned = []
-        marking, known = False, isinstance(self.environment.loader, Loader)
+        included: list[int] = []  # tokens that name what is included; among them...
+        marked: list[int] = []  # ...those where whitespace is data
         for i, token in enumerate(tokens):
             value = token.value
             if i in tags:
                 scanner.tag(*tags[i])
-                parts = {"include", "extends"} if apart else {"include"}
-                marking = known and tags[i][0] in parts and scanner.keeps()
-            elif token.type == "block_end":
-                marking = False
-            elif token.type == "string" and marking:
-                value = token.value + KEPT
-                tokens[i] = Token(token.lineno, token.type, value)
+                if tags[i][0] in ({"include", "extends"} if apart else {"include"}):
+                    found = names(tokens, i + 2)
+                    included += found
+                    marked += found if scanner.keeps() else []
             elif token.type == "data":
                 value = scanner.text(value)
                 if self.environment.variable_start_string in value:
                     value = token.value  # from a raw block, for another template language
             scanned.append(Token(token.lineno, token.type, value))
         scanner.end()
+        if not isinstance(self.environment.loader, Loader):
+            return scanned, scanner.kept
+        for i in included if scanner.doubt else marked:
+            scanned[i] = tokens[i] = Token(tokens[i].lineno, "string", tokens[i].value + KEPT)
         return scanned, scanner.kept
 
     def inherited(self, words: list[Token], name: str | None) -> set[str] | None:
@@ -78,6 +87,18 @@ class Whitespace(Extension):
         except Exception:  # Jinja2 reports it when the page is made, if that parent is asked for
             return None
         return self.scan(tokens, parent)[1]
+
+
+def names(tokens: list[Token], start: int) -> list[int]:
+    """Return which tokens of a tag, from its argument on, are the whole name of a template."""
+    letters = ""
+    for token in takewhile(lambda token: token.type != "block_end", tokens[start:]):
+        known, key = (WORDS, token.value) if token.type == "name" else (LETTERS, token.type)
+        letters += known.get(key, "x")
+    if not NAMED.fullmatch(letters):
+        return []
+    strings = [start + i for i, letter in enumerate(letters) if letter == "s"]
+    return [strings[0], strings[-1]] if "i" in letters else strings  # between them a condition
 
 
 class Loader(BaseLoader):

@@ -133,6 +133,42 @@ def test_a_child_of_a_parent_in_doubt_stays_as_it_is() -> None:
     assert page == "--><b>  </b><b>  </b><script>'<b>  </b>'</script>"
 
 
+def test_what_is_included_before_a_doubt_stays_as_it_is() -> None:
+    source = "{% include 'open.html' %}{% include 'code.html' %}</pre>"
+    assert collapsed(source, code_html=CODE, open_html="<pre>") == f"<pre>{CODE}</pre>"
+
+
+@pytest.mark.parametrize(
+    "around",
+    ["<pre>{}</pre>", "<b></b>-->{}", "{{% extends layout %}}{{% block a %}}{}{{% endblock %}}"],
+)
+@pytest.mark.parametrize(
+    ("argument", "exact"),
+    [
+        ("'code.html'", True),
+        ("'code.html' if value == 'x' else 'other.html' ignore missing with context", True),
+        ("'other.html' if value == 'y' and 'a' else 'code.html'", True),
+        ("['none.html', 'code.html']", True),
+        ("'co' ~ 'de.html'", False),
+        ("names['k']", False),
+        ("string", False),
+        ("['code.', 'html']|join", False),
+    ],
+)
+def test_only_the_whole_name_of_a_template_is_taken_for_one(
+    around: str, argument: str, exact: bool
+) -> None:
+    made = environment(
+        page_html=around.format(f"{{% include {argument} %}}"),
+        code_html=CODE,
+        other_html="another",
+        layout_html="{% block a %}{% endblock %}",
+    )
+    seen = SEEN | {"names": {"k": "code.html"}, "string": "code.html", "layout": "layout.html"}
+    page = made.get_template("page.html").render(seen)
+    assert (CODE if exact else "<b>a</b> b") in page
+
+
 def test_a_string_after_what_is_included_stays_as_it_is() -> None:
     source = f"<pre>{{% include 'code.html' %}}{OPEN} 'a' {CLOSE}</pre>"
     assert collapsed(source, code_html=CODE) == f"<pre>{CODE}a</pre>"

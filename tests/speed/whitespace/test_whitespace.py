@@ -394,6 +394,11 @@ def test_what_is_included_after_a_doubt_stays_as_it_is() -> None:
     assert page == "<b>  </b>--><i>  </i>"
 
 
+def test_what_is_included_before_a_doubt_stays_as_it_is() -> None:
+    source = "{% include 'a.html' %}{% include 'b.html' %}</pre>"
+    assert collapsed(source, a_html="<pre>", b_html="<i>  </i>") == "<pre><i>  </i></pre>"
+
+
 def test_a_child_of_a_parent_in_doubt_stays_as_it_is() -> None:
     page = collapsed(CHILD, base_html=f"-->{PARENT}")
     assert page == "--><b>  </b><b>  </b><script>'<b>  </b>'</script>"
