@@ -204,8 +204,8 @@ def defaults(argument: str, charts: dict[Path, str]) -> Iterator[str]:
     yield table("default | what it buys | measured | ratio", lines)
     yield from drawn(rows, "defaults", charts)
     home, *others = benches()
-    also = "; ".join(map(answers, others))
-    yield f"{report.sentence(home)} The same run measured what other answers change: {also}."
+    also = "; ".join(f"{answers(one)} at commit {one.conditions['commit']}" for one in others)
+    yield f"{report.sentence(home)} What other answers change was measured there, too: {also}."
 
 
 def default(argument: str, charts: dict[Path, str]) -> Iterator[str]:
