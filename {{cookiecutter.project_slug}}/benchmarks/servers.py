@@ -135,11 +135,11 @@ class Server:
         It answers as soon as one of them is there, which then gets all connections that are made, and
         keeps them. What never comes to rest is measured as it is.
         """
-        deadline, worked = time.monotonic() + START, [0.0]
-        while len({*worked[-3:]}) > 1 or len(worked) < 4:
-            if time.monotonic() > deadline:
-                return
-            worked.append(sum(map(seconds, self.family())))
+        deadline = time.monotonic() + START
+        worked, since = -1.0, 0  # seconds of work; how often they were the same
+        while since < 2 and time.monotonic() < deadline:
+            before, worked = worked, sum(map(seconds, self.family()))
+            since = since + 1 if worked == before else 0
             time.sleep(0.15)  # seconds: who still starts has worked in between
 
 
