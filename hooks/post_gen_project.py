@@ -13,6 +13,8 @@ ANSWERS = {"{{cookiecutter.template_engine}}", "{{cookiecutter.interface}}"}
 # The answer that keeps it, the file or folder in the template, its name in the project.
 CHOSEN = [
     ("asgi", "config/asgi.py", "config/asgi.py"),
+    ("django", "speed/loops.py", "speed/loops.py"),
+    ("django", "tests/test_loops.py", "tests/test_loops.py"),
     ("jinja2", "config/jinja2.py", "config/jinja2.py"),
     ("jinja2", "templates_jinja2", "templates"),
     ("jinja2", "speed/fragments_jinja2.py", "speed/fragments_jinja2.py"),

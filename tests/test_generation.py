@@ -54,6 +54,7 @@ COMMON = {
 }
 # What one answer adds to them; an answer that is not named adds nothing.
 ADDED = {
+    "django": {"speed": "loops.py", "tests": "test_loops.py"},
     "asgi": {"config": "asgi.py", "speed": "handler.py static.py", "tests": "test_handler.py"},
     "jinja2": {
         "config": "jinja2.py",

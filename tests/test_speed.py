@@ -10,6 +10,7 @@ from conftest import ROOT, Bake, Run
 from measure.documents import DEFAULTS
 
 PROOFS = sorted(path.name for path in (ROOT / "tests/speed").iterdir())
+FOR_DJANGO = {"django_tests", "loops"}  # of modules that a project with Jinja2 has not
 # What no setting undoes, or only in a process that serves.
 BY_HAND = {"N+1 guard", "cached user", "context switches", "fragments", "server"}
 
@@ -37,6 +38,7 @@ WITHOUT: dict[str, list[tuple[str, str, str]]] = {
         (SETTINGS, r" +# fragments: .*\n.*\n", ""),
         (SETTINGS, r' +"speed\.fragments_.*\n', ""),
     ],
+    "loops": [(SETTINGS, r" +# compiled loops: .*\n.*\n", "")],
     "pages": [
         (SETTINGS, r" +# page cache: .*\n", ""),
         (SETTINGS, r' +"speed\.pages\.PageCacheMiddleware",\n', ""),
@@ -79,7 +81,8 @@ WITHOUT: dict[str, list[tuple[str, str, str]]] = {
 
 @pytest.mark.parametrize("name", PROOFS)
 def test_a_module_keeps_what_it_promises(bake: Bake, run: Run, tmp_path: Path, name: str) -> None:
-    project = bake(template_engine="jinja2")  # which has both engines
+    engine = "django" if name in FOR_DJANGO else "jinja2"  # which has both engines
+    project = bake(template_engine=engine)
     proof = shutil.copytree(ROOT / "tests/speed" / name, tmp_path / name)  # away from conftest.py
     # The same examples each time; without the seed, whoever runs a proof by hand looks at others.
     command = ["pytest", "-p", "no:cacheprovider", "-c", "pyproject.toml", "--rootdir", "."]
@@ -91,7 +94,8 @@ def test_a_module_keeps_what_it_promises(bake: Bake, run: Run, tmp_path: Path, n
 @pytest.mark.parametrize("name", sorted({row.name for row in DEFAULTS} - BY_HAND))
 def test_the_check_names_a_default_that_was_undone(bake: Bake, run: Run, name: str) -> None:
     asgi = "asgi" if name == "connection pool" else "wsgi"
-    project = bake(template_engine="jinja2", interface=asgi)
+    engine = "django" if name == "compiled loops" else "jinja2"
+    project = bake(template_engine=engine, interface=asgi)
     env = {"DJANGO_SETTINGS_MODULE": "benchmarks.settings", "DEBUG": "0", "LOCAL_HTTP": "1"}
     env |= {"SECRET_KEY": "secret", "DATABASE_URL": "postgres:///app", "UNDONE": name}
     env |= {"REDIS_URL": "redis://127.0.0.1:1/0"}
@@ -133,7 +137,8 @@ def test_for_each_module_somebody_tried_to_be_rid_of_it() -> None:
 @pytest.mark.parametrize("name", WITHOUT)
 def test_a_module_can_be_deleted(bake: Bake, run: Run, name: str) -> None:
     asgi = "asgi" if name == "handler" else "wsgi"
-    project = bake(template_engine="jinja2", interface=asgi, fresh=True)
+    engine = "django" if name == "loops" else "jinja2"
+    project = bake(template_engine=engine, interface=asgi, fresh=True)
     own = "cached_pages" if name == "pages" else name
     for path in (*project.glob(f"speed/{name}*.py"), *project.glob(f"tests/test_{own}*.py")):
         path.unlink()

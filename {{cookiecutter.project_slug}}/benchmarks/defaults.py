@@ -272,6 +272,9 @@ SCENARIOS = {
     "cached template loader": Scenario(partial(page, "/admin/login/")),
     "whitespace": Scenario(LIST, claim="bytes"),
     "compiled urls": Scenario(LIST),
+    # {% if cookiecutter.template_engine == "django" %}
+    "compiled loops": Scenario(LIST),
+    # {% endif %}
     "prepared formats": Scenario(LIST),
     "N+1 guard": Scenario(
         partial(views, "/catalogue/kept/guarded/", "/catalogue/kept/forgotten/"), claim="queries"

@@ -88,6 +88,13 @@ def plain_urls(engine: str, options: dict[str, Any]) -> None:
         options["environment"] = "benchmarks.workload.jinja.with_plain_urls"
 
 
+# {% if cookiecutter.template_engine == "django" %}
+def plain_loops(engine: str, options: dict[str, Any]) -> None:
+    """Interpret each loop."""
+    options["builtins"] = [name for name in options["builtins"] if name != "speed.loops"]
+
+
+# {% endif %}
 def plain_formats(engine: str, options: dict[str, Any]) -> None:
     """Take the format of each date and price apart anew."""
     if engine == "DjangoTemplates":
@@ -145,6 +152,9 @@ UNDO: dict[str, Callable[[Settings], dict[str, Any]]] = {
     "cached template loader": lambda s: templates(s, uncached_loaders),
     "whitespace": lambda s: templates(s, whitespace_kept),
     "compiled urls": lambda s: templates(s, plain_urls),
+    # {% if cookiecutter.template_engine == "django" %}
+    "compiled loops": lambda s: templates(s, plain_loops),
+    # {% endif %}
     "prepared formats": lambda s: templates(s, plain_formats),
     "N+1 guard": lambda s: {},  # what is undone elsewhere than in settings: see defaults.py
     "cached user": lambda s: {},

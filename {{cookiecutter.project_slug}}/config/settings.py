@@ -295,6 +295,10 @@ TEMPLATES = [
             "builtins": [
                 # compiled urls: Django's `url` tag interprets a pattern anew for each link of each page.
                 "speed.urls",
+                # {% if cookiecutter.template_engine == "django" %}
+                # compiled loops: Django's `for` tag interprets its body anew for each row.
+                "speed.loops",
+                # {% endif %}
                 # prepared formats: Django's filters take a format apart anew for each date and price.
                 "speed.formats",
                 # fragments: a list of rows costs one slim query and what has changed since.

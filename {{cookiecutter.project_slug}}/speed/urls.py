@@ -199,7 +199,12 @@ class URLNode(defaulttags.URLNode):
         """Return the address, or put it into the variable that `as` names."""
         args = [arg.resolve(context) for arg in self.args]
         kwargs = {name: value.resolve(context) for name, value in self.kwargs.items()}
-        name = self.view_name.resolve(context)
+        return self.render_url(context, self.view_name.resolve(context), args, kwargs)
+
+    def render_url(
+        self, context: Context, name: Any, args: list[Any], kwargs: dict[str, Any]
+    ) -> str:
+        """Do the same with what the name and the arguments stand for."""
         request = getattr(context, "request", None)
         current_app: Any = getattr(request, "current_app", UNSET)
         if current_app is UNSET:

@@ -1,0 +1,138 @@
+"""A loop shows what Django's shows, and Django's nodes are asked for nothing that was compiled."""
+
+from typing import Any
+
+import pytest
+from django.core.exceptions import ObjectDoesNotExist
+from django.template import Context, Engine, Template, TemplateSyntaxError, engines
+from django.template.base import FilterExpression, Variable, VariableNode
+from django.template.defaulttags import ForNode, IfNode
+from django.utils.safestring import mark_safe
+
+from speed import loops
+from speed.urls import URLNode
+
+DJANGO = Engine()
+LIST = """{% for row in rows %}
+{{ forloop.counter }}{% if forloop.last %}.{% elif row.name %},{% else %};{% endif %}
+{{ row.name|upper|default:row.other }} {{ row.nothing }} {{ row.tags.0 }} {{ row.number }}
+{% for key, value in row.pairs %}{{ key }}={{ value }} {{ forloop.parentloop.counter0 }}{% endfor %}
+{% with row.name as short %}{% if short != "a" and row.tags %}{{ short }}{% endif %}{% endwith %}
+{% empty %}none{% endfor %}"""
+
+
+class Row:
+    """What a loop meets: texts, lists, methods, and what goes wrong."""
+
+    tags = ("<first>", "second")
+    number = 1234567
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def pairs(self) -> list[tuple[str, object]]:
+        return [(self.name, mark_safe("<i>safe</i>")), ("2", 2.5)]
+
+    def other(self) -> str:
+        raise ObjectDoesNotExist
+
+
+class Failing:
+    """What fails when it is looked at."""
+
+    @property
+    def fails(self) -> float:
+        return 1 / 0
+
+
+def rendered(engine: Engine, source: str, **values: Any) -> str:
+    return str(engine.from_string(source).render(Context(values)))
+
+
+@pytest.fixture
+def engine() -> Engine:
+    """The engine of the project."""
+    django: Any = engines["django"]
+    return django.engine  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("rows", [[], [Row("a"), Row(""), Row("<&>")], None], ids=str)
+def test_a_loop_shows_what_djangos_shows(engine: Engine, rows: list[Row] | None) -> None:
+    assert rendered(engine, LIST, rows=rows) == rendered(DJANGO, LIST, rows=rows)
+
+
+def test_nothing_that_was_compiled_is_interpreted(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = """{% for row in rows reversed %}{% url "admin:app_list" row.name %} {{ row.name }}
+    {% if row.number %}{{ row.number|add:row.number }} {% endif %}{% endfor %}"""
+    template = engine.from_string(source)
+    for node in (ForNode, IfNode, URLNode, VariableNode):
+        monkeypatch.setattr(node, "render", None)
+    for parsed in (FilterExpression, Variable):
+        monkeypatch.setattr(parsed, "resolve", None)
+    shown = template.render(Context({"rows": [Row("core"), Row("auth")]}))
+    assert shown.split() == ["/admin/auth/", "auth", "2469134", "/admin/core/", "core", "2469134"]
+
+
+def test_a_body_is_compiled_once(engine: Engine) -> None:
+    template, before = engine.from_string(LIST), loops.Loop.compiled
+    for _ in range(3):
+        template.render(Context({"rows": [Row("a"), Row("b")]}))
+    assert loops.Loop.compiled == before + 2
+
+
+@pytest.mark.parametrize(
+    "tag", ["{{ r.fails }}", "{% if r.fails %}{% endif %}", "{% firstof r.fails %}"]
+)
+@pytest.mark.parametrize("before", ["", "{{ r }}", "{% if r %}{{ r }}{% endif %}"])
+@pytest.mark.parametrize("loop", ["{% for r in rows %}", "{% for n in 'a' %}{% for r in rows %}"])
+def test_the_page_of_an_error_shows_the_line_that_django_shows(
+    loop: str, before: str, tag: str
+) -> None:
+    ends = "{% endfor %}" * loop.count("for ")
+    source = f"<p>\n{loop}\n{before}\n{tag}\n{{{{ r }}}}\n{ends}"
+    seen = []
+    for builtins in ([], ["speed.loops"]):
+        with pytest.raises(ZeroDivisionError) as error:
+            rendered(Engine(builtins=builtins, debug=True), source, rows=[Failing()])
+        seen.append(error.value.template_debug)  # type: ignore[attr-defined]
+    assert seen[1] == seen[0]
+
+
+def test_a_text_for_invalid_variables_is_shown() -> None:
+    engine = Engine(builtins=["speed.loops"], string_if_invalid="no %s")
+    assert rendered(engine, "{% for row in rows %}{{ row.x }}{% endfor %}", rows="a") == "no row.x"
+
+
+def test_a_context_of_another_class_looks_up_in_its_own_way(engine: Engine) -> None:
+    class Shouting(Context):
+        def __getitem__(self, key: Any) -> Any:
+            value = super().__getitem__(key)
+            return value.upper() if isinstance(value, str) else value
+
+    template = engine.from_string("{% for row in rows %}{{ row }}{% endfor %}")
+    assert template.render(Shouting({"rows": ["a", "b"]})) == "AB"
+
+
+def test_a_mistake_in_a_template_is_reported_as_by_django(engine: Engine) -> None:
+    for source in ("{% for row rows %}{% endfor %}", "{% for row in rows %}", "{% endfor %}"):
+        with pytest.raises(TemplateSyntaxError) as ours:
+            engine.from_string(source)
+        with pytest.raises(TemplateSyntaxError) as theirs:
+            DJANGO.from_string(source)
+        assert str(ours.value) == str(theirs.value)
+
+
+def test_a_row_of_too_many_values_is_refused_as_by_django(engine: Engine) -> None:
+    source = "{% for a, b in rows %}{% endfor %}"
+    for one in (engine, DJANGO):
+        with pytest.raises(ValueError, match=r"Need 2 values to unpack in for loop; got 3\. "):
+            rendered(one, source, rows=[(1, 2, 3)])
+
+
+def test_a_traceback_names_the_template_of_the_loop(engine: Engine) -> None:
+    template = Template("{% for row in rows %}{{ row.fails }}{% endfor %}", engine=engine)
+    with pytest.raises(ZeroDivisionError) as error:
+        template.render(Context({"rows": [{"fails": lambda: 1 / 0}]}))
+    assert any("<loop in <unknown source>>" in str(entry.path) for entry in error.traceback)
