@@ -69,7 +69,7 @@ RENDERED = {
     "benchmarks": "defaults.py settings.py",
     "config": "build.py server.py settings.py",
     "speed": "checks.py defaults.py effects.py",
-    "tests": "test_checks.py test_server.py",
+    "tests": "test_checks.py test_server.py test_settings.py",
 }
 
 # Their braces are for Django and Jinja2.

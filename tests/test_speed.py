@@ -12,7 +12,7 @@ from measure.documents import DEFAULTS
 PROOFS = sorted(path.name for path in (ROOT / "tests/speed").iterdir())
 FOR_DJANGO = {"django_tests", "loops"}  # of modules that a project with Jinja2 has not
 # What no setting undoes, or only in a process that serves.
-BY_HAND = {"N+1 guard", "cached user", "context switches", "fragments", "server"}
+BY_HAND = {"N+1 guard", "cached user", "fragments", "server"}
 
 # By module, what a team does to be rid of it: patterns, and what stands there afterwards.
 SETTINGS, JINJA2, MODELS = "config/settings.py", "config/jinja2.py", "core/models.py"
@@ -93,7 +93,7 @@ def test_a_module_keeps_what_it_promises(bake: Bake, run: Run, tmp_path: Path, n
 
 @pytest.mark.parametrize("name", sorted({row.name for row in DEFAULTS} - BY_HAND))
 def test_the_check_names_a_default_that_was_undone(bake: Bake, run: Run, name: str) -> None:
-    asgi = "asgi" if name == "connection pool" else "wsgi"
+    asgi = "asgi" if name in {"connection pool", "context switches"} else "wsgi"
     engine = "django" if name == "compiled loops" else "jinja2"
     project = bake(template_engine=engine, interface=asgi)
     env = {"DJANGO_SETTINGS_MODULE": "benchmarks.settings", "DEBUG": "0", "LOCAL_HTTP": "1"}

@@ -115,8 +115,8 @@ def one_tier(settings: Settings) -> dict[str, Any]:
 # {% if cookiecutter.interface == "asgi" %}
 def many_switches(settings: Settings) -> dict[str, Any]:
     """Leave every request to Django's handler."""
-    handler, itself = map(import_module, ("speed.handler", "django.core.handlers.asgi"))
-    vars(handler)["Handler"] = vars(itself)["ASGIHandler"]
+    ours, theirs = map(import_module, ("speed.handler", "django.core.asgi"))
+    vars(ours)["get_asgi_application"] = vars(theirs)["get_asgi_application"]
     return {}
 
 

@@ -399,6 +399,8 @@ SECURE_CSP = {
 
 # {% if cookiecutter.interface == "wsgi" %}
 WSGI_APPLICATION = "config.wsgi.application"
+# {% else %}
+ASGI_APPLICATION = "config.asgi.application"
 # {% endif %}
 
 AUTH_USER_MODEL = "core.User"  # from the first migration on: it cannot be exchanged later

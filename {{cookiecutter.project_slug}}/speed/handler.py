@@ -5,20 +5,20 @@ page most of the time goes into these context switches. The view of a request de
 the answer is the same.
 """
 
-import sys
+import warnings
 from typing import Any, ClassVar
 
 import django
 from asgiref.sync import iscoroutinefunction, sync_to_async
+from django.conf import settings
 from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.base import BaseHandler
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.urls import resolve
+from django.utils.module_loading import import_string
 
 from speed import Finding
-
-SERVERS = {"daphne", "granian", "gunicorn", "hypercorn", "uvicorn"}
 
 
 class Handler(ASGIHandler):
@@ -62,9 +62,9 @@ def get_asgi_application() -> ASGIHandler:
 
 
 def finding() -> Finding:
-    """Say whether this process answers through it."""
-    if Handler.made:
-        return True, lambda: f"{Handler.handed} requests handed to a thread by this process"
-    if SERVERS & sys.modules.keys():
+    """Load the application, as a server does, and say whether it answers through this."""
+    with warnings.catch_warnings(action="ignore"):  # of static files that are not built
+        import_string(settings.ASGI_APPLICATION)
+    if not Handler.made:
         return False, lambda: "Django's own handler answers"
-    return None, lambda: "no server runs in this process"
+    return True, lambda: f"{Handler.handed} requests handed to a thread by this process"

@@ -19,6 +19,9 @@ from speed import effects
 from speed.defaults import DEFAULTS, Default
 
 READ_ELSEWHERE = {
+    # {% if cookiecutter.interface == "asgi" %}
+    "ASGI_APPLICATION",  # by speed/handler.py
+    # {% endif %}
     "BASE_DIR",  # by other settings
     "DEBUG_TOOLBAR_PANELS",
     "DJANGO_REDIS_IGNORE_EXCEPTIONS",
