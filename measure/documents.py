@@ -182,6 +182,14 @@ def expiry(argument: str, charts: dict[Path, str]) -> Iterator[str]:
     yield table("engine | what | who asks | against | ratio of times", lines)
 
 
+def patched(argument: str, charts: dict[Path, str]) -> Iterator[str]:
+    """Show what a patched Django would do for the list."""
+    rows = {engine: load(f"reference-{engine}").rows for engine in ("django", "jinja2")}
+    found = {e: next(r for r in rows[e] if r.control.endswith("patched Django")) for e in rows}
+    lines = [[e, row.name, row.control, measured(row, "time")] for e, row in found.items()]
+    yield table("engine | page | against | ratio of times", lines)
+
+
 def times(row: Row) -> str:
     """Write how many times as many requests a second it was; of the limit, how many per cent."""
     if row.error:
@@ -271,5 +279,5 @@ def pythons(argument: str, charts: dict[Path, str]) -> Iterator[str]:
 
 BLOCKS = {
     block.__name__: block
-    for block in (advice, comparison, default, defaults, expiry, headline, pythons)
+    for block in (advice, comparison, default, defaults, expiry, headline, patched, pythons)
 }
