@@ -377,7 +377,7 @@ def outcome(engine: Engine, source: str, kinds: dict[str, str], **options: Any) 
 
 def without_addresses(text: str) -> str:
     """Objects are not the same ones on both sides."""
-    return re.sub(r"0x[0-9a-f]+", "0x", text)
+    return re.sub(r"0x[0-9a-f]+", "0x", text, flags=re.IGNORECASE)
 
 
 @given(
