@@ -60,6 +60,16 @@ class Colour(models.TextChoices):
     RED = "r", "Red <"
 
 
+class Subscripted:
+    """A class with an item of its own, which Django does not take for one."""
+
+    do_not_call_in_templates = True
+    a = "<attribute>"
+
+    def __class_getitem__(cls, key: object) -> str:
+        return "<subscript>"
+
+
 class Plain(Enum):
     a = "x"
 
@@ -171,6 +181,7 @@ def value(kind: str) -> Any:
         "enum": lambda: Plain,
         "choices": lambda: Colour,
         "generic": lambda: list[int],
+        "subscripted": lambda: Subscripted,
         "dict": lambda: {"a": "<&\"'>", "b": {"a": [1, 2]}, "items": "own", "0": "zero", 1: "one"},
         "pairs": lambda: [("<a>", 1), ("b", 2)],
         "uneven": lambda: [("a", 1), ("b",)],
@@ -205,6 +216,7 @@ KINDS = [
         "enum",
         "choices",
         "generic",
+        "subscripted",
         "dict",
         "pairs",
         "uneven",
@@ -395,7 +407,8 @@ def test_a_loop_does_what_djangos_does(
     source = f"{{% for x in rows %}}{inner}{{% endfor %}}after {{{{ x }}}}{{{{ a }}}}"
     given = {**kinds, "rows": rows}
     options = {"autoescape": escaped, "use_l10n": local, "use_tz": local}
-    with override_settings(USE_THOUSAND_SEPARATOR=grouped), timezone.override("Asia/Tokyo"):
+    changes = {"USE_THOUSAND_SEPARATOR": grouped, "NUMBER_GROUPING": 3}
+    with override_settings(**changes), timezone.override("Asia/Tokyo"):
         theirs = outcome(THEIRS, source, given, **options)
         event("raised" if isinstance(theirs[0], tuple) else "shown")  # type: ignore[index]
         assert outcome(OURS, source, given, **options) == theirs
