@@ -100,6 +100,13 @@ def test_the_page_of_an_error_shows_the_line_that_django_shows(
     assert seen[1] == seen[0]
 
 
+def test_a_tag_that_has_failed_is_asked_again(engine: Engine) -> None:
+    template = engine.from_string("{% for row in rows %}{% firstof row.fails %}{% endfor %}")
+    with pytest.raises(ZeroDivisionError):
+        template.render(Context({"rows": [Failing()]}))
+    assert template.render(Context({"rows": [{"fails": "not now"}]})) == "not now"
+
+
 def test_a_text_for_invalid_variables_is_shown() -> None:
     engine = Engine(builtins=["speed.loops"], string_if_invalid="no %s")
     assert rendered(engine, "{% for row in rows %}{{ row.x }}{% endfor %}", rows="a") == "no row.x"

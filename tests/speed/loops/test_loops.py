@@ -51,8 +51,8 @@ def keeps(value: object) -> object:
 
 @register.simple_tag(takes_context=True)
 def leaves(context: Context) -> str:
-    """A tag that pushes what it does not pop, and one more variable."""
-    context.push({"a": "left <b>"})
+    """A tag that pushes what it does not pop."""
+    context.push({"a": "left <b>", "x": "left <x>"})
     return "left"
 
 
