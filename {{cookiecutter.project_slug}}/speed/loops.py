@@ -25,7 +25,6 @@ from django.template.base import (
     Parser,
     TextNode,
     Token,
-    Variable,
     VariableNode,
     render_value_in_context,
 )
@@ -246,7 +245,7 @@ class Writer:
         """Write a variable or constant with its filters; `missing` stands for one that is not there."""
         if not expression.is_var:
             self.add(depth, f"{target} = {self.name(expression.var)}")
-        elif is_plain(expression.var):
+        elif expression.var.lookups:
             self.add(depth, "try:")
             self.variable(depth + 1, target, expression.var)
             self.add(depth, "except VariableDoesNotExist:")
@@ -257,10 +256,8 @@ class Writer:
             given = [target]
             for is_variable, argument in arguments:
                 if not is_variable:
-                    known = isinstance(argument, str)
-                    name = self.name(mark_safe(argument) if known else argument)
-                    given.append(name if known else f"mark_safe({name})")
-                elif is_plain(argument):
+                    given.append(self.name(mark_safe(argument)))
+                elif argument.lookups:
                     given.append(f"{target}_{len(given)}")
                     self.variable(depth, given[-1], argument)
                 else:
@@ -296,11 +293,6 @@ class Writer:
             self.add(depth + 1, f"if callable({target}): {target} = called({target})")
         self.add(depth, "except Exception as error:")
         self.add(depth + 1, f"{target} = failed(error, context, bit)")
-
-
-def is_plain(variable: Any) -> bool:
-    """Say whether it is looked up in the context: no number, no text to translate."""
-    return type(variable) is Variable and bool(variable.lookups) and not variable.translate
 
 
 class Loop(ForNode):

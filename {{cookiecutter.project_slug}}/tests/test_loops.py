@@ -7,6 +7,7 @@ from django.core.exceptions import ObjectDoesNotExist
 from django.template import Context, Engine, Template, TemplateSyntaxError, engines
 from django.template.base import FilterExpression, Variable, VariableNode
 from django.template.defaulttags import ForNode, IfNode
+from django.urls import NoReverseMatch
 from django.utils.safestring import mark_safe
 
 from speed import loops
@@ -136,6 +137,16 @@ def test_a_row_of_too_many_values_is_refused_as_by_django(engine: Engine) -> Non
     for one in (engine, DJANGO):
         with pytest.raises(ValueError, match=r"Need 2 values to unpack in for loop; got 3\. "):
             rendered(one, source, rows=[(1, 2, 3)])
+
+
+def test_an_address_that_lacks_an_argument_fails_as_in_django() -> None:
+    source = "{% for row in 'a' %}{% url 'admin:app_list' row.nothing %}{% endfor %}"
+    seen = []
+    for builtins in (["speed.loops"], ["speed.loops", "speed.urls"], []):
+        with pytest.raises(NoReverseMatch) as error:
+            rendered(Engine(builtins=builtins), source)
+        seen.append(str(error.value))
+    assert seen[0] == seen[1] == seen[2]
 
 
 def test_a_traceback_names_the_template_of_the_loop(engine: Engine) -> None:

@@ -87,6 +87,7 @@ class Odd:
     """Whatever may be met behind a dot; notes down what was asked for."""
 
     c = "class <"
+    fi = "<what Python makes of the ligature>"
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -414,17 +415,39 @@ def test_a_loop_does_what_djangos_does(
         assert outcome(OURS, source, given, **options) == theirs
 
 
-@pytest.mark.parametrize("bit", BITS)
+def same(source: str, kind: str, **options: Any) -> None:
+    """Compare what both make of a piece of template, in a loop of one row."""
+    given = {"a": kind, "b": "rows", "rows": "text"}
+    loop = f"{{% for x in rows %}}{source}{{% endfor %}}"
+    assert outcome(OURS, loop, given, **options) == outcome(THEIRS, loop, given, **options)
+
+
 @pytest.mark.parametrize("kind", KINDS)
-def test_whatever_follows_a_dot_is_what_django_finds(kind: str, bit: str) -> None:
-    given = {"a": kind, "rows": "text", "b": "text"}
-    for source in (
-        f"{{{{ a.{bit} }}}}",
-        f"{{{{ a.{bit}.a }}}}",
-        f"{{% if a.{bit} %}}y{{% endif %}}",
-    ):
-        loop = f"{{% for x in rows %}}{source}{{% endfor %}}"
-        assert outcome(OURS, loop, given) == outcome(THEIRS, loop, given)
+def test_whatever_follows_a_dot_is_what_django_finds(kind: str) -> None:
+    for bit in dict.fromkeys(BITS):
+        for piece in (
+            f"{{{{ a.{bit} }}}}",
+            f"{{{{ a.{bit}.a }}}}",
+            f"{{% if a.{bit} %}}y{{% endif %}}",
+        ):
+            same(piece, kind)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_filter_is_given_what_django_gives(kind: str) -> None:
+    with timezone.override("Asia/Tokyo"):
+        for filters in [*FILTERS, *(f"{one}|{FILTERS[0]}" for one in FILTERS)]:
+            for escaped, local in ((True, None), (False, None), (True, True), (True, False)):
+                options = {"autoescape": escaped, "use_tz": local, "use_l10n": local}
+                same(f"{{{{ a|{filters} }}}}", kind, **options)
+            same(f"{{% if a|{filters} %}}yes{{% else %}}no{{% endif %}}", kind)
+            same(f"{{% for y in a|{filters} %}}{{{{ y }}}}{{% endfor %}}", kind)
+
+
+@pytest.mark.parametrize("constant", CONSTANTS)
+def test_a_constant_is_what_it_is_to_django(constant: str) -> None:
+    for filters in ["", *(f"|{one}" for one in FILTERS)]:
+        same(f"{{{{ {constant}{filters} }}}}{{{{ nothing|default:{constant} }}}}", "text")
 
 
 def test_all_that_is_tried_here_is_compiled() -> None:
