@@ -62,9 +62,13 @@ def get_asgi_application() -> ASGIHandler:
 
 
 def finding() -> Finding:
-    """Load the application, as a server does, and say whether it answers through this."""
-    with warnings.catch_warnings(action="ignore"):  # of static files that are not built
-        import_string(settings.ASGI_APPLICATION)
-    if not Handler.made:
-        return False, lambda: "Django's own handler answers"
-    return True, lambda: f"{Handler.handed} requests handed to a thread by this process"
+    """Load the application, as a server does, and say whether this process has made such a handler."""
+    application = getattr(settings, "ASGI_APPLICATION", None)
+    if application and not Handler.made:
+        with warnings.catch_warnings(action="ignore"):  # of static files that are not built
+            import_string(application)
+    if Handler.made:
+        return True, lambda: f"{Handler.handed} requests handed to a thread by this process"
+    if not application:
+        return None, lambda: "the settings name no ASGI_APPLICATION"
+    return False, lambda: "Django's own handler answers"

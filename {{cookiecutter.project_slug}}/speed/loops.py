@@ -1,14 +1,14 @@
-"""Loops whose body is compiled to Python once, where Django interprets it anew for each row.
+"""Loops whose body is compiled to Python, where Django interprets it anew for each row.
 
 Among the `builtins` of Django's engine this module is the `for` tag of all its templates. Text, `if`,
 variables with their filters and the `url` of this package become lines of one function; any other tag
 renders itself. What is shown, or raised, is Django's own, and the page of an error names the line of the
-template. Where `string_if_invalid` is set, Django's own loop runs.
+template. A loop is compiled when it has shown `ENOUGH` rows; before, compiling would cost more than it
+saves. Where `string_if_invalid` is set, Django's own loop runs.
 """
 
 import logging
 from collections.abc import Callable
-from copy import copy
 from functools import cached_property
 from html import escape
 from inspect import signature
@@ -29,40 +29,40 @@ from django.template.base import (
     render_value_in_context,
 )
 from django.template.context import BaseContext
-from django.template.defaulttags import ForNode, IfNode, TemplateLiteral, do_for
+from django.template.defaulttags import ForNode, IfNode, TemplateLiteral, URLNode, do_for
 from django.utils.safestring import SafeData, SafeString, mark_safe
 from django.utils.timezone import template_localtime  # type: ignore[attr-defined]
 
 from speed import Finding
 
-DEEPEST = 20  # levels of indentation; Python compiles no more than 100
+ENOUGH = 100  # rows: about as many as save what it costs to compile a loop
+DEEPEST = 20  # levels; an `if` below renders itself, as Python indents no deeper than 100
 CONTEXTS = {Context, RequestContext}  # another class may look variables up in its own way
 
 logger = logging.getLogger("django.template")
 register = Library()
 
 
-def looked_up(current: Any, bit: str) -> Any:
-    """Look up one part of a variable as Django does: a key, an attribute, an index.
+def look_up(current: Any, bit: str) -> Any:
+    """Look up one part of a variable, in what has keys, as Django does: a key, an attribute, an index.
 
     Raises:
         VariableDoesNotExist: there is none.
     """
-    if hasattr(type(current), "__getitem__"):
-        try:
-            return current[bit]
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError):
-            pass
+    try:
+        return current[bit]
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+        pass
     try:
         if isinstance(current, BaseContext) and getattr(type(current), bit):
             raise AttributeError
         return getattr(current, bit)
     except (AttributeError, TypeError) as error:
-        return indexed(current, bit, error)
+        return index(current, bit, error)
 
 
-def indexed(current: Any, bit: str, error: Exception) -> Any:
-    """Look up an index, where an attribute ended with this error.
+def index(current: Any, bit: str, error: Exception) -> Any:
+    """Look up an index, where the attribute ended with this error.
 
     Raises:
         VariableDoesNotExist: there is none.
@@ -72,10 +72,10 @@ def indexed(current: Any, bit: str, error: Exception) -> Any:
     try:
         return current[int(bit)]
     except (IndexError, KeyError, TypeError, ValueError):
-        raise VariableDoesNotExist("Failed lookup for key [%s] in %r", (bit, current)) from None
+        raise VariableDoesNotExist("Failed lookup for key [%s] in %r", (bit, current))  # noqa: B904
 
 
-def called(current: Any) -> Any:
+def call(current: Any) -> Any:
     """Call what was looked up, if a template may call it and it needs no argument."""
     if getattr(current, "do_not_call_in_templates", False):
         return current
@@ -95,31 +95,30 @@ def called(current: Any) -> Any:
         raise
 
 
-def failed(error: Exception, context: Context, bit: str) -> str:
-    """Return what a variable is whose lookup has ended with this error, or raise it again."""
+def is_silent(error: Exception, context: Context, bit: str) -> bool:
+    """Log the error that a lookup ended with; say whether a template shows nothing instead."""
     logger.debug(
         "Exception while resolving variable '%s' in template '%s'.",
         bit,
         getattr(context, "template_name", None) or "unknown",
         exc_info=error,
     )
-    if getattr(error, "silent_variable_failure", False):
-        return ""
-    raise error
+    return bool(getattr(error, "silent_variable_failure", False))
 
 
-def annotated(error: Exception, node: Node, context: Context) -> None:
-    """Raise it again, with what Django notes down for the page of an error in development."""
+def annotate(error: Any, node: Node, context: Context) -> None:
+    """Note down where an error arose, for the page that shows it in development, as Django does."""
+    template: Any = context.template
+    if template.engine.debug:
+        if not hasattr(error, "_culprit_node"):
+            error._culprit_node = node
+        culprit = error._culprit_node
+        current: Any = context.render_context.template
+        if not hasattr(error, "template_debug") and current.origin == culprit.origin:
+            error.template_debug = current.get_exception_info(error, culprit.token)
 
-    def fail(context: Context) -> str:
-        raise error
 
-    failing: Any = copy(node)
-    failing.render = fail
-    failing.render_annotated(context)
-
-
-def shown(value: Any, context: Context) -> str:
+def show(value: Any, context: Context) -> str:
     """Return what a template shows of a value; the most frequent types first."""
     kind = type(value)
     if kind is str:
@@ -132,7 +131,26 @@ def shown(value: Any, context: Context) -> str:
 
 
 class Writer:
-    """Writes a function of the context.
+    """Writes a function of the context. Of `row.name` between `<b>` and `</b>` it makes, in short:
+
+        put("<b>")
+        node = x10
+        try:
+            bit = "row"
+            v = top[bit] if bit in top else look_up(context, bit)
+            if callable(v): v = call(v)
+            bit = "name"
+            if hasattr(type(v), "__getitem__"):
+                v = look_up(v, bit)
+            else:
+                try: v = v.name
+                except (AttributeError, TypeError) as e: v = index(v, bit, e)
+            if callable(v): v = call(v)
+        except Exception as error:
+            if not is_silent(error, context, bit): raise
+            v = ""
+        put(show(v, context))
+        put("</b>")
 
     Args:
         arguments: of the function; `put` takes what is shown.
@@ -147,21 +165,21 @@ class Writer:
         self.names: dict[str, Any] = {
             "SafeData": SafeData,
             "VariableDoesNotExist": VariableDoesNotExist,
-            "annotated": annotated,
-            "called": called,
-            "failed": failed,
-            "indexed": indexed,
-            "looked_up": looked_up,
+            "annotate": annotate,
+            "call": call,
+            "index": index,
+            "is_silent": is_silent,
+            "look_up": look_up,
             "mark_safe": mark_safe,
-            "shown": shown,
+            "show": show,
             "template_localtime": template_localtime,
         }
 
-    def function(self, place: str) -> Callable[..., Any]:
-        """Compile what is written; a traceback names this place."""
-        code = compile("\n".join(self.lines), f"<loop in {place}>", "exec")
-        exec(code, self.names)
-        function: Callable[..., Any] = self.names["function"]
+    def compiled(self, node: Node) -> Callable[..., Any]:
+        """Compile what is written; a traceback names the template of this node."""
+        place = getattr(getattr(node, "origin", None), "name", "a template")
+        exec(compile("\n".join(self.lines), f"<loop in {place}>", "exec"), self.names)
+        function: Callable[..., Any] = self.names.pop("function")
         return function
 
     def add(self, depth: int, line: str) -> None:
@@ -175,11 +193,12 @@ class Writer:
         return name
 
     def body(self, nodes: NodeList) -> None:
-        """Write a function that shows these nodes."""
+        """Write what shows these nodes, and notes down in which one an error arose."""
         self.add(1, "try:")
         self.nodes(2, nodes)
         self.add(1, "except Exception as error:")
-        self.add(2, "annotated(error, node, context)")
+        self.add(2, "annotate(error, node, context)")
+        self.add(2, "raise")
 
     def nodes(self, depth: int, nodes: NodeList) -> None:
         """Write what shows these nodes."""
@@ -195,17 +214,16 @@ class Writer:
                 self.add(depth, "except UnicodeDecodeError:")
                 self.add(depth + 1, "pass")
                 self.add(depth, "else:")
-                self.add(depth + 1, "put(shown(v, context))")
+                self.add(depth + 1, "put(show(v, context))")
             elif type(node) is IfNode and depth + len(node.conditions_nodelists) < DEEPEST:
                 self.branches(depth, node.conditions_nodelists)
-            elif type(node) is Loop:
-                self.add(depth, "put(node.render(context))")
-            elif "render_url" in vars(type(node)):  # speed.urls
+            elif isinstance(node, URLNode) and "render_url" in vars(type(node)):  # speed.urls
                 self.url(depth, node)
             else:
-                self.add(depth, "put(node.render_annotated(context))")
-                self.add(depth, "top = context.dicts[-1]")
-        self.add(depth, "pass")
+                render = "render" if type(node) is Loop else "render_annotated"
+                self.add(depth, f"put(node.{render}(context))")
+                self.add(depth, "top = context.dicts[-1]")  # it may have pushed what it did not pop
+        self.add(depth, "pass")  # an empty branch needs a line
 
     def branches(self, depth: int, branches: list[tuple[Any, NodeList]]) -> None:
         """Write an `if` with what follows it."""
@@ -231,10 +249,10 @@ class Writer:
         """Write a `url`: its arguments, and what the node makes of them."""
         count = len(node.args)
         targets: list[str] = []
-        for given in [node.view_name, *node.args, *node.kwargs.values()]:
+        for given in [*node.args, *node.kwargs.values(), node.view_name]:
             targets.append(f"a{len(targets)}")
             self.expression(depth, targets[-1], given, "''")
-        name, args, values = targets[0], targets[1 : count + 1], targets[count + 1 :]
+        args, values, name = targets[:count], targets[count:-1], targets[-1]
         kwargs = [f"{key!r}: {value}" for key, value in zip(node.kwargs, values, strict=True)]
         listed = f"{name}, [{', '.join(args)}], " + "{" + ", ".join(kwargs) + "}"
         self.add(depth, f"put(node.render_url(context, {listed}))")
@@ -243,66 +261,66 @@ class Writer:
         self, depth: int, target: str, expression: FilterExpression, missing: str
     ) -> None:
         """Write a variable or constant with its filters; `missing` stands for one that is not there."""
-        if not expression.is_var:
-            self.add(depth, f"{target} = {self.name(expression.var)}")
-        elif expression.var.lookups:
+        if expression.is_var:
             self.add(depth, "try:")
             self.variable(depth + 1, target, expression.var)
             self.add(depth, "except VariableDoesNotExist:")
             self.add(depth + 1, f"{target} = {missing}")
         else:
-            self.add(depth, f"{target} = {self.name(expression.var)}.resolve(context)")
+            self.add(depth, f"{target} = {self.name(expression.var)}")
         for function, arguments in expression.filters:
             given = [target]
             for is_variable, argument in arguments:
-                if not is_variable:
-                    given.append(self.name(mark_safe(argument)))
-                elif argument.lookups:
+                if is_variable:
                     given.append(f"{target}_{len(given)}")
                     self.variable(depth, given[-1], argument)
                 else:
-                    given.append(f"{self.name(argument)}.resolve(context)")
+                    given.append(self.name(mark_safe(argument)))
             if getattr(function, "expects_localtime", False):
                 self.add(depth, f"{target} = template_localtime({target}, context.use_tz)")
             if getattr(function, "needs_autoescape", False):
                 given.append("autoescape=context.autoescape")
-            call = f"{self.name(function)}({', '.join(given)})"
+            result = f"{self.name(function)}({', '.join(given)})"
             if getattr(function, "is_safe", False):
-                call = f"mark_safe({call}) if isinstance({target}, SafeData) else {call}"
-            self.add(depth, f"{target} = {call}")
+                result = f"mark_safe({result}) if isinstance({target}, SafeData) else {result}"
+            self.add(depth, f"{target} = {result}")
 
     def variable(self, depth: int, target: str, variable: Any) -> None:
-        """Write the lookup of a variable, part by part; VariableDoesNotExist is left to others."""
+        """Write a lookup, part by part; VariableDoesNotExist is left to others."""
+        if not variable.lookups:  # a number
+            self.add(depth, f"{target} = {self.name(variable)}.resolve(context)")
+            return
         first, *others = variable.lookups
         self.add(depth, "try:")
         self.add(depth + 1, f"bit = {first!r}")
-        self.add(depth + 1, f"{target} = top[bit] if bit in top else looked_up(context, bit)")
-        self.add(depth + 1, f"if callable({target}): {target} = called({target})")
+        self.add(depth + 1, f"{target} = top[bit] if bit in top else look_up(context, bit)")
+        self.add(depth + 1, f"if callable({target}): {target} = call({target})")
         for bit in others:
             simple = bit.isascii() and bit.isidentifier() and not iskeyword(bit)
             attribute = f"{target}.{bit}" if simple else f"getattr({target}, bit)"
+            error = "(AttributeError, TypeError) as e"
             self.add(depth + 1, f"bit = {bit!r}")
             self.add(depth + 1, f"if hasattr(type({target}), '__getitem__'):")
-            self.add(depth + 2, f"{target} = looked_up({target}, bit)")
+            self.add(depth + 2, f"{target} = look_up({target}, bit)")
             self.add(depth + 1, "else:")
             self.add(depth + 2, f"try: {target} = {attribute}")
-            self.add(
-                depth + 2,
-                f"except (AttributeError, TypeError) as e: {target} = indexed({target}, bit, e)",
-            )
-            self.add(depth + 1, f"if callable({target}): {target} = called({target})")
+            self.add(depth + 2, f"except {error}: {target} = index({target}, bit, e)")
+            self.add(depth + 1, f"if callable({target}): {target} = call({target})")
         self.add(depth, "except Exception as error:")
-        self.add(depth + 1, f"{target} = failed(error, context, bit)")
+        self.add(depth + 1, "if not is_silent(error, context, bit): raise")
+        self.add(depth + 1, f"{target} = ''")
 
 
 class Loop(ForNode):
-    """Django's node, with a body that is compiled when it is first needed.
+    """Django's node, with a body that is compiled.
 
     Attributes:
-        compiled: how many were, in this process.
+        compiled: how many loops were, in this process.
+        rows: how many this one has shown.
     """
 
     compiled: ClassVar[int] = 0
+    rows = 0
 
     loopvars: list[str]
     nodelist_loop: NodeList
@@ -310,30 +328,39 @@ class Loop(ForNode):
     sequence: FilterExpression
 
     @cached_property
-    def values(self) -> Callable[..., Any]:
+    def evaluate(self) -> Callable[..., Any]:
         """What there is a row for, as a function of the context."""
         writer = Writer("context")
         writer.expression(1, "v", self.sequence, "None")
         writer.add(1, "return v")
-        return writer.function(self.origin.name)
+        return writer.compiled(self)
 
     @cached_property
-    def body(self) -> Callable[..., None]:
+    def render_row(self) -> Callable[..., None]:
         """One row, as a function of the context and of what takes its pieces."""
         Loop.compiled += 1
         writer = Writer("context, put")
         writer.body(self.nodelist_loop)
-        return writer.function(self.origin.name)
+        return writer.compiled(self)
+
+    def interpret_row(self, context: Context, put: Callable[[Any], None]) -> None:
+        """Show one row as Django does."""
+        for node in self.nodelist_loop:
+            put(node.render_annotated(context))
 
     def render(self, context: Context) -> str:
         """Do what Django's node does."""
-        if is_interpreted(context):
+        if is_left_to_django(context):
             return super().render(context)
+        enough = self.rows >= ENOUGH
         outer = context.get("forloop", {})
-        names, body = self.loopvars, self.body
+        names = self.loopvars
         pieces: list[str] = []
         with context.push() as top:
-            values = self.values(context)
+            if enough:
+                values = self.evaluate(context)
+            else:
+                values = self.sequence.resolve(context, ignore_failures=True)
             if values is None:
                 values = []
             if not hasattr(values, "__len__"):
@@ -341,6 +368,8 @@ class Loop(ForNode):
             length = len(values)
             if length < 1:
                 return self.nodelist_empty.render(context)
+            self.rows += length
+            render_row = self.render_row if enough else self.interpret_row
             if self.is_reversed:
                 values = reversed(values)
             loop = top["forloop"] = {"parentloop": outer, "length": length}
@@ -353,18 +382,18 @@ class Loop(ForNode):
                 loop["last"] = number == length - 1
                 if len(names) == 1:
                     context[names[0]] = value
-                    body(context, pieces.append)
+                    render_row(context, pieces.append)
                 else:
                     context.update(unpacked(names, value))
-                    body(context, pieces.append)
+                    render_row(context, pieces.append)
                     context.pop()
         return SafeString("".join(pieces))
 
 
-def is_interpreted(context: Context) -> bool:
-    """Say whether Django has to do it."""
+def is_left_to_django(context: Context) -> bool:
+    """Say whether Django's loop has to run."""
     engine = getattr(context.template, "engine", None)
-    return engine is None or bool(engine.string_if_invalid) or type(context) not in CONTEXTS
+    return engine is None or engine.string_if_invalid != "" or type(context) not in CONTEXTS
 
 
 def unpacked(names: list[str], value: Any) -> dict[str, Any]:
@@ -374,11 +403,11 @@ def unpacked(names: list[str], value: Any) -> dict[str, Any]:
         ValueError: there are more or fewer values than names.
     """
     try:
-        given = len(value)
+        count = len(value)
     except TypeError:  # it cannot be iterated over
-        given = 1
-    if given != len(names):
-        raise ValueError(f"Need {len(names)} values to unpack in for loop; got {given}. ")
+        count = 1
+    if count != len(names):
+        raise ValueError(f"Need {len(names)} values to unpack in for loop; got {count}. ")
     return dict(zip(names, value, strict=False))
 
 

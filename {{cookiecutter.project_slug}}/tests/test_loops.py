@@ -1,11 +1,21 @@
 """A loop shows what Django's shows, and Django's nodes are asked for nothing that was compiled."""
 
+import gc
+import weakref
 from typing import Any
 
 import pytest
 from django.core.exceptions import ObjectDoesNotExist
-from django.template import Context, Engine, Template, TemplateSyntaxError, engines
-from django.template.base import FilterExpression, Variable, VariableNode
+from django.template import (
+    Context,
+    Engine,
+    Library,
+    Origin,
+    Template,
+    TemplateSyntaxError,
+    engines,
+)
+from django.template.base import FilterExpression, Node, Parser, Token, Variable, VariableNode
 from django.template.defaulttags import ForNode, IfNode
 from django.urls import NoReverseMatch
 from django.utils.safestring import mark_safe
@@ -13,6 +23,7 @@ from django.utils.safestring import mark_safe
 from speed import loops
 from speed.urls import URLNode
 
+register = Library()
 DJANGO = Engine()
 LIST = """{% for row in rows %}
 {{ forloop.counter }}{% if forloop.last %}.{% elif row.name %},{% else %};{% endif %}
@@ -46,8 +57,38 @@ class Failing:
         return 1 / 0
 
 
+@register.simple_tag(takes_context=True)
+def leaves(context: Context) -> str:
+    """Push what is not popped."""
+    context.push({"row": "left"})
+    return ""
+
+
+class Wrapped(Node):
+    """A loop in brackets."""
+
+    def __init__(self, loop: Node) -> None:
+        self.loop = loop
+
+    def render(self, context: Context) -> str:
+        """Let the loop show itself."""
+        return f"[{self.loop.render(context)}]"
+
+
+@register.tag
+def loop(parser: Parser, token: Token) -> Node:
+    """Parse as a `for`."""
+    return Wrapped(parser.tags["for"](parser, token))
+
+
 def rendered(engine: Engine, source: str, **values: Any) -> str:
     return str(engine.from_string(source).render(Context(values)))
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compile each loop when it is first run."""
+    monkeypatch.setattr(loops, "ENOUGH", 0)
 
 
 @pytest.fixture
@@ -57,7 +98,7 @@ def engine() -> Engine:
     return django.engine  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize("rows", [[], [Row("a"), Row(""), Row("<&>")], None], ids=str)
+@pytest.mark.parametrize("rows", [[], [Row("a"), Row(""), Row("<&>")], None])
 def test_a_loop_shows_what_djangos_shows(engine: Engine, rows: list[Row] | None) -> None:
     assert rendered(engine, LIST, rows=rows) == rendered(DJANGO, LIST, rows=rows)
 
@@ -76,11 +117,19 @@ def test_nothing_that_was_compiled_is_interpreted(
     assert shown.split() == ["/admin/auth/", "auth", "2469134", "/admin/core/", "core", "2469134"]
 
 
-def test_a_body_is_compiled_once(engine: Engine) -> None:
-    template, before = engine.from_string(LIST), loops.Loop.compiled
-    for _ in range(3):
-        template.render(Context({"rows": [Row("a"), Row("b")]}))
-    assert loops.Loop.compiled == before + 2
+def test_a_loop_is_compiled_once_and_when_it_has_shown_enough_rows(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loops, "ENOUGH", 4)
+    template, before = (
+        engine.from_string("{% for row in rows %}{{ row }}{% endfor %}"),
+        loops.Loop.compiled,
+    )
+    compiled = []
+    for rows in ("ab", "cd", "", "ef", "gh"):
+        assert template.render(Context({"rows": rows})) == rows
+        compiled.append(loops.Loop.compiled - before)
+    assert compiled == [0, 0, 0, 1, 1]
 
 
 @pytest.mark.parametrize(
@@ -158,7 +207,49 @@ def test_an_address_that_lacks_an_argument_fails_as_in_django() -> None:
 
 
 def test_a_traceback_names_the_template_of_the_loop(engine: Engine) -> None:
-    template = Template("{% for row in rows %}{{ row.fails }}{% endfor %}", engine=engine)
+    source, origin = "{% for row in rows %}{{ row.fails }}{% endfor %}", Origin("shop/list.html")
     with pytest.raises(ZeroDivisionError) as error:
-        template.render(Context({"rows": [{"fails": lambda: 1 / 0}]}))
-    assert any("<loop in <unknown source>>" in str(entry.path) for entry in error.traceback)
+        Template(source, origin, engine=engine).render(Context({"rows": [Failing()]}))
+    assert any("<loop in shop/list.html>" in str(entry.path) for entry in error.traceback)
+
+
+def test_what_a_tag_leaves_behind_is_seen_by_what_follows() -> None:
+    inner = "{% for row in 'x' %}{% leaves %}{{ row }}{% endfor %}"
+    source = f"{{% for row in 'ab' %}}{inner}{{{{ row }}}}{{% leaves %}}{{{{ row }}}}{{% endfor %}}"
+    library = {"leaving": __name__}
+    theirs, ours = (
+        rendered(Engine(libraries=library, builtins=[__name__, *more]), source)
+        for more in ([], ["speed.loops"])
+    )
+    assert ours == theirs
+    assert "left" in ours
+
+
+def test_an_address_takes_its_arguments_in_djangos_order() -> None:
+    asked: list[str] = []
+    row = {name: lambda name=name: asked.append(name) for name in ("key", "name", "value")}
+    source = "{% for row in rows %}{% url row.name row.value row.key as x %}{% endfor %}"
+    for builtins in ([], ["speed.urls", "speed.loops"]):
+        rendered(Engine(builtins=builtins), source, rows=[row])
+    assert asked[:3] == asked[3:] == ["value", "key", "name"]
+
+
+def test_a_loop_inside_a_tag_of_ones_own_is_a_loop() -> None:
+    engine = Engine(libraries={}, builtins=["speed.loops", __name__])
+    source = "{% loop row in rows %}{{ row }}{% endfor %}"
+    assert rendered(engine, source, rows="ab") == "[ab]"
+
+
+@pytest.mark.parametrize("source", ["{{ row.nothing }}", "{% if row.nothing %}{% endif %}"])
+def test_a_variable_that_is_not_there_keeps_nothing_in_memory(engine: Engine, source: str) -> None:
+    template = engine.from_string(f"{{% for row in rows %}}{source}{{% endfor %}}")
+    row = Row("a")
+    gone, context = weakref.ref(row), Context({"rows": [row]})
+    gc.collect()
+    gc.disable()
+    try:
+        template.render(context)
+        del row, context
+        assert gone() is None
+    finally:
+        gc.enable()

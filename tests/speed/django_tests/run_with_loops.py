@@ -15,7 +15,7 @@ tests = sys.argv.pop(1)
 sys.path[:0] = [tests, os.getcwd()]  # noqa: PTH109 - a string
 
 from django.template import Context, defaulttags  # noqa: E402
-from django.template.base import NodeList  # noqa: E402
+from django.template.base import Node, NodeList  # noqa: E402
 from django.utils.safestring import SafeString  # noqa: E402
 
 from speed import loops, urls  # noqa: E402
@@ -26,19 +26,20 @@ original = NodeList.render
 
 def render(self: NodeList, context: Context) -> SafeString:
     """Render a list of nodes as a loop renders its body."""
-    if loops.is_interpreted(context):
+    if loops.is_left_to_django(context):
         done["interpreted"] += 1
         return original(self, context)
     done["compiled"] += 1
     if not hasattr(self, "function"):
         writer = loops.Writer("context, put")
         writer.body(self)
-        self.function = writer.function("a test")
+        self.function = writer.compiled(Node())
     pieces: list[str] = []
     self.function(context, pieces.append)
     return SafeString("".join(pieces))
 
 
+loops.ENOUGH = 0
 NodeList.render = render
 defaulttags.register.tags |= {"for": loops.tag, "url": urls.tag}
 

@@ -40,9 +40,8 @@ for module in [module for name, module in sys.modules.items() if name.startswith
             setattr(module, name, ours)
 django.urls.reverse_lazy = django.urls.base.reverse_lazy = lazy(ours, str)
 urls.django_reverse = left
-defaulttags.register.tags["url"] = (
-    urls.tag
-)  # `tag` reads with Django's function, not with this entry
+# `tag` parses with Django's function, not with this entry.
+defaulttags.register.tags["url"] = urls.tag
 
 
 @atexit.register

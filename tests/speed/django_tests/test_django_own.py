@@ -11,7 +11,7 @@ from pathlib import Path
 import django
 import pytest
 
-# By the program that puts a module in Django's place: labels, how many tests they are at least, what
+# By the program that puts a module in Django's place: labels, how many tests at least, what
 # the program says of what it did, and how much of that the module must have done itself.
 RUNS = {
     "run_with_urls.py": (
