@@ -115,8 +115,10 @@ def one_tier(settings: Settings) -> dict[str, Any]:
 # {% if cookiecutter.interface == "asgi" %}
 def many_switches(settings: Settings) -> dict[str, Any]:
     """Leave every request to Django's handler."""
-    ours, theirs = map(import_module, ("speed.handler", "django.core.asgi"))
-    vars(ours)["get_asgi_application"] = vars(theirs)["get_asgi_application"]
+    handler, itself = map(import_module, ("speed.handler", "django.core.handlers.asgi"))
+    # The application is made after settings are read, by a function that was imported before.
+    django = type("Handler", (vars(itself)["ASGIHandler"],), {"made": False})
+    vars(handler)["Handler"] = django
     return {}
 
 
