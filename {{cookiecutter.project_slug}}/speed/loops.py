@@ -220,8 +220,7 @@ class Writer:
             elif isinstance(node, URLNode) and "render_url" in vars(type(node)):  # speed.urls
                 self.url(depth, node)
             else:
-                render = "render" if type(node) is Loop else "render_annotated"
-                self.add(depth, f"put(node.{render}(context))")
+                self.add(depth, "put(node.render_annotated(context))")
                 self.add(depth, "top = context.dicts[-1]")  # it may have pushed what it did not pop
         self.add(depth, "pass")  # an empty branch needs a line
 
