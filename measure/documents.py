@@ -192,6 +192,7 @@ def patched(argument: str, charts: dict[Path, str]) -> Iterator[str]:
     if not lines:
         sys.exit("docs/results/ has no list of a patched Django: `make docs` measures it.")
     yield table("engine | page | against | ratio of times", lines)
+    yield report.sentence(load("reference-django"))
 
 
 def times(row: Row) -> str:

@@ -14,13 +14,12 @@ from typing import Any
 
 from django.conf import settings
 from django.template import Library, defaultfilters, engines
-from django.template.backends.django import DjangoTemplates
 from django.utils.dateformat import DateFormat, TimeFormat, re_escaped, re_formatchars
 from django.utils.formats import get_format
 from django.utils.safestring import SafeString
 from django.utils.timezone import template_localtime  # type: ignore[attr-defined]
 
-from speed import Finding
+from speed import Finding, in_templates
 
 # Of a format: a text, or the method of a character. The second part: whether one needs a time.
 Piece = tuple[str, Callable[[DateFormat], object] | None]
@@ -88,13 +87,7 @@ def floatformat(text: Any, arg: Any = -1) -> str:
 
 def finding() -> Finding:
     """Look at the filters that templates get, in either language."""
-    used = []
-    for engine in engines.all():
-        if isinstance(engine, DjangoTemplates):
-            libraries = engine.engine.template_builtins
-            used.append(
-                [lib.filters["date"] for lib in libraries if "date" in lib.filters][-1] is date
-            )
-        elif environment := getattr(engine, "env", None):
-            used.append(environment.filters.get("date") is local_date)
+    used = [one is date for one in in_templates("filters", "date")]
+    environments: list[Any] = [engine.env for engine in engines.all() if hasattr(engine, "env")]
+    used += [environment.filters.get("date") is local_date for environment in environments]
     return all(used), lambda: f"{prepared.cache_info().currsize} formats prepared in this process"

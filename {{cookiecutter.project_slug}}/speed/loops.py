@@ -16,8 +16,7 @@ from keyword import iskeyword
 from typing import Any, ClassVar
 
 from django.conf import settings
-from django.template import Context, Library, RequestContext, VariableDoesNotExist, engines
-from django.template.backends.django import DjangoTemplates
+from django.template import Context, Library, RequestContext, VariableDoesNotExist
 from django.template.base import (
     FilterExpression,
     Node,
@@ -33,7 +32,7 @@ from django.template.defaulttags import ForNode, IfNode, TemplateLiteral, URLNod
 from django.utils.safestring import SafeData, SafeString, mark_safe
 from django.utils.timezone import template_localtime  # type: ignore[attr-defined]
 
-from speed import Finding
+from speed import Finding, in_templates
 
 ENOUGH = 100  # rows: about as many as save what it costs to compile a loop
 DEEPEST = 20  # levels; an `if` below renders itself, as Python indents no deeper than 100
@@ -421,9 +420,5 @@ def tag(parser: Parser, token: Token) -> Node:
 
 def finding() -> Finding:
     """Look at the tag that templates get."""
-    used = []
-    for engine in engines.all():
-        if isinstance(engine, DjangoTemplates):
-            found = [library.tags.get("for") for library in engine.engine.template_builtins]
-            used.append([one for one in found if one][-1] is tag)
-    return all(used), lambda: f"{Loop.compiled} loops compiled in this process"
+    used = all(one is tag for one in in_templates("tags", "for"))
+    return used, lambda: f"{Loop.compiled} loops compiled in this process"

@@ -12,7 +12,6 @@ from typing import Any
 from urllib.parse import quote
 
 from django.template import Context, Library, defaulttags, engines
-from django.template.backends.django import DjangoTemplates
 from django.template.base import Parser, Token
 from django.urls import NoReverseMatch, get_resolver, get_script_prefix, get_urlconf
 from django.urls import reverse as django_reverse
@@ -34,7 +33,7 @@ from django.utils.http import RFC3986_SUBDELIMS, escape_leading_slashes
 from django.utils.safestring import SafeString
 from django.utils.translation import get_language
 
-from speed import Finding
+from speed import Finding, in_templates
 
 LIMIT = 4096  # per URLconf: names, times current applications, script prefixes and languages
 NAMES = {str, SafeString}  # what a literal in a template is; another class may compare unlike str
@@ -230,12 +229,8 @@ def tag(parser: Parser, token: Token) -> URLNode:
 
 def finding() -> Finding:
     """Look at the tag that templates get, and at the function of a Jinja2 environment."""
-    used = []
-    for engine in engines.all():
-        if isinstance(engine, DjangoTemplates):
-            found = [library.tags.get("url") for library in engine.engine.template_builtins]
-            used.append([one for one in found if one][-1] is tag)
-        elif environment := getattr(engine, "env", None):
-            used.append(environment.globals.get("url") is url)
+    used = [one is tag for one in in_templates("tags", "url")]
+    environments: list[Any] = [engine.env for engine in engines.all() if hasattr(engine, "env")]
+    used += [environment.globals.get("url") is url for environment in environments]
     kept = getattr(get_resolver(), "speed_forms", ())
     return all(used), lambda: f"{len(kept)} names compiled in this process"
