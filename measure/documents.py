@@ -142,7 +142,6 @@ def drawn(rows: list[Row], name: str, charts: dict[Path, str]) -> Iterator[str]:
             yield f"![{title}]({file})"
 
 
-PATCHED = "this project with a patched Django"  # as measure/references.py names it
 # What a project is measured against, and the heading of its column.
 CONTROLS = {
     "informed stock": "× informed stock:",
@@ -181,18 +180,6 @@ def expiry(argument: str, charts: dict[Path, str]) -> Iterator[str]:
         row = load(f"reference-{engine}").rows[-1]
         lines.append([engine, row.name, row.scenario, row.control, measured(row, "time")])
     yield table("engine | what | who asks | against | ratio of times", lines)
-
-
-def patched(argument: str, charts: dict[Path, str]) -> Iterator[str]:
-    """Show what a patched Django would do for the list."""
-    lines = []
-    for engine in ("django", "jinja2"):
-        found = [r for r in load(f"reference-{engine}").rows if r.control == PATCHED]
-        lines += [[engine, row.name, row.control, measured(row, "time")] for row in found]
-    if not lines:
-        sys.exit("docs/results/ has no list of a patched Django: `make docs` measures it.")
-    yield table("engine | page | against | ratio of times", lines)
-    yield report.sentence(load("reference-django"))
 
 
 def times(row: Row) -> str:
@@ -284,5 +271,5 @@ def pythons(argument: str, charts: dict[Path, str]) -> Iterator[str]:
 
 BLOCKS = {
     block.__name__: block
-    for block in (advice, comparison, default, defaults, expiry, headline, patched, pythons)
+    for block in (advice, comparison, default, defaults, expiry, headline, pythons)
 }

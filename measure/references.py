@@ -39,12 +39,11 @@ FEWEST = 4 * VISITORS  # answers
 WARM = 10 * VISITORS  # lists: until then a server with several threads gets faster
 STRANGERS = 4000  # more than ask within a sample
 STARTS = 10  # the fewest that give an interval with ALPHA
-ALPHA = results.ALPHA / 22  # comparisons: 21 of pages, 1 of what expires
+ALPHA = results.ALPHA / 21  # comparisons: 20 of pages, 1 of what expires
 WORKERS = os.cpu_count() or 1
 OWN = "this project"
 EXPIRY = "the slowest of 100 answers, of a page that expires each second"
 LIMIT = "the limit"
-PATCHED = "this project with a patched Django"
 GENERATOR = "load generator"  # against a server that does nothing
 
 
@@ -164,12 +163,10 @@ class Contender:
 
 def contenders(page: Page, sides: list[Side]) -> dict[str, Contender]:
     """Return who is measured with a page: this project first, the load generator last."""
-    own, *stock, patched, limit, generator = sides
+    own, *stock, limit, generator = sides
     found = {OWN: Contender(own, page.own or page.path, page.anonymous)}
     found |= {side.name: Contender(side, page.path, page.anonymous) for side in stock}
     found |= {name: Contender(own, path, page.anonymous) for name, path in page.beside.items()}
-    if page is PAGES["list"]:
-        found[PATCHED] = Contender(patched, page.path)
     if not page.own:
         found[LIMIT] = Contender(limit, page.path)
     return found | {GENERATOR: Contender(generator, "/")}
@@ -200,7 +197,7 @@ def startproject(folder: Path, env: dict[str, str]) -> tuple[str, str]:
 
 @contextmanager
 def ready() -> Iterator[list[Side]]:
-    """Make all sides: this project, stock Django in three ways, a patched one, the limit, the generator's."""
+    """Make all sides: this project, stock Django in three ways, the limit, the generator's."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="references-")))
         databases = [
@@ -221,14 +218,11 @@ def ready() -> Iterator[list[Side]]:
 
         # The project's own options, of which the first three name what it serves.
         options = ("-m", "granian", *granian("127.0.0.1", "PORT", WORKERS)[3:])
-        ours = Side(OWN, f"sessionid={servers.prepare(own)}", own)
-        patched = {"DJANGO_SETTINGS_MODULE": "measure.patched"}
         yield [
-            ours,
+            Side(OWN, f"sessionid={servers.prepare(own)}", own),
             gunicorn("informed stock", WORKERS, 60),
             gunicorn("stock, a worker per core", WORKERS, 0),
             gunicorn("stock, one worker", 1, 0),
-            replace(ours, name=PATCHED, env=own | patched),
             Side(LIMIT, cookie, env, (*options, "measure.raw:application")),
             Side(GENERATOR, "", env, (*options, "measure.raw:idle")),
         ]
@@ -254,8 +248,7 @@ def shown(page: Page, found: dict[str, Contender], ports: dict[Side, int]) -> di
         sizes[name] = len(answer.body)
         if name == LIMIT and answer.body != plain:
             raise WrongAnswer(f"{page.path} of the limit is not stock's to the byte")
-        if name != PATCHED:
-            plain = answer.body
+        plain = answer.body
     if any(one != seen[OWN] for one in seen.values()):
         raise WrongAnswer(f"{page.path} is not the same on all sides")
     return sizes | {GENERATOR: len(plain)}

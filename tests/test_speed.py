@@ -12,10 +12,11 @@ from measure.documents import DEFAULTS
 PROOFS = sorted(path.name for path in (ROOT / "tests/speed").iterdir())
 FOR_DJANGO = {"django_tests", "loops"}  # of modules that a project with Jinja2 has not
 # What no setting undoes, or only in a process that serves.
-BY_HAND = {"N+1 guard", "cached user", "fragments", "server"}
+BY_HAND = {"N+1 guard", "model instances", "cached user", "fragments", "server"}
 
 # By module, what a team does to be rid of it: patterns, and what stands there afterwards.
 SETTINGS, JINJA2, MODELS = "config/settings.py", "config/jinja2.py", "core/models.py"
+PEERS = "speed/peers.py"
 ASGI = "config/asgi.py"
 STATIC = "from django.templatetags.static import static\nfrom jinja2 import Environment\n\n"
 WITHOUT: dict[str, list[tuple[str, str, str]]] = {
@@ -38,6 +39,10 @@ WITHOUT: dict[str, list[tuple[str, str, str]]] = {
         (SETTINGS, r" +# fragments: .*\n.*\n", ""),
         (SETTINGS, r' +"speed\.fragments_.*\n', ""),
     ],
+    "instances": [
+        (PEERS, r"Finding, instances", "Finding"),
+        (PEERS, r"instances\.Model", "models.Model"),
+    ],
     "loops": [(SETTINGS, r" +# compiled loops: .*\n.*\n", "")],
     "pages": [
         (SETTINGS, r" +# page cache: .*\n", ""),
@@ -58,9 +63,9 @@ WITHOUT: dict[str, list[tuple[str, str, str]]] = {
     "peers": [
         (MODELS, r"from typing import ClassVar\n\n", ""),
         (MODELS, r", UserManager\n", "\n"),
-        (MODELS, r"\nfrom speed import peers\n", ""),
+        (MODELS, r"from speed import peers", "from speed import instances"),
         (MODELS, r"class Guarded.*\n.*\n\n\n", ""),
-        (MODELS, r", peers\.Model", ""),
+        (MODELS, r"peers\.Model", "instances.Model"),
         (MODELS, r"\n    objects: .*\n", ""),
     ],
     "urls": [

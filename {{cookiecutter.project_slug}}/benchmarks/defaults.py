@@ -5,12 +5,16 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypedDict
+from unittest import mock
 
 from django.conf import settings
 from django.core.cache import caches
+from django.db import models
+from django.db.models.fields.related_descriptors import ManyToManyDescriptor
 from django.test.utils import override_settings
 
 from benchmarks import client, servers
@@ -130,6 +134,29 @@ def answer(way: Way) -> Answer:
         given = way.run()
     assert isinstance(given, Answer)
     return given
+
+
+class WithDjangosInstances(Site):
+    """The project whose models load their rows, and make their sets, as Django does."""
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        ours = import_module("speed.instances")
+        with ExitStack() as stack:
+            django = vars(models.Model)["from_db"]
+            stack.enter_context(mock.patch.object(ours.Model, "from_db", django))
+            for model in ours.inheriting():
+                for name, one in list(vars(model).items()):
+                    if isinstance(one, ours.Sets):
+                        plain: Any = ManyToManyDescriptor(one.rel, one.reverse)
+                        stack.enter_context(mock.patch.object(model, name, plain))
+            stack.enter_context(super().open())
+            yield
+
+
+def rows_as_django(path: str, lab: Lab, name: str) -> Dimensions:
+    """Ask for a page whose rows become objects in Django's way."""
+    return pages(lab, (Site(), path), (WithDjangosInstances(), path), cookie=lab.session)
 
 
 def second_visit(lab: Lab, name: str) -> Dimensions:
@@ -276,6 +303,7 @@ SCENARIOS = {
     "compiled loops": Scenario(LIST),
     # {% endif %}
     "prepared formats": Scenario(LIST),
+    "model instances": Scenario(partial(rows_as_django, "/catalogue/")),
     "N+1 guard": Scenario(
         partial(views, "/catalogue/kept/guarded/", "/catalogue/kept/forgotten/"), claim="queries"
     ),

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ globals().update({name: value for name, value in project.items() if name.isupper
 
 WORKLOAD = Path(__file__).resolve().parent / "workload"
 
+# The workload's models derive from what the project's own do.
+WORKLOAD_BASE = "speed.peers.Model" if find_spec("speed.peers") else "django.db.models.Model"
 INSTALLED_APPS = [*project["INSTALLED_APPS"], "benchmarks.workload"]
 ROOT_URLCONF = "benchmarks.urls"
 ALLOWED_HOSTS = ["127.0.0.1"]
@@ -158,7 +161,8 @@ UNDO: dict[str, Callable[[Settings], dict[str, Any]]] = {
     "compiled loops": lambda s: templates(s, plain_loops),
     # {% endif %}
     "prepared formats": lambda s: templates(s, plain_formats),
-    "N+1 guard": lambda s: {},  # what is undone elsewhere than in settings: see defaults.py
+    "model instances": lambda s: {},  # what is undone elsewhere than in settings: see defaults.py
+    "N+1 guard": lambda s: {},
     "cached user": lambda s: {},
     "two-tier cache": one_tier,
     "fragments": lambda s: {},

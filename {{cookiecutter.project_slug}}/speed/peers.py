@@ -27,7 +27,7 @@ from django.db.models.fetch_modes import FetchMode, FetchPeers
 from django.db.models.query_utils import DeferredAttribute
 from django.utils.module_loading import import_string
 
-from speed import Finding
+from speed import Finding, instances
 
 logger = logging.getLogger(__name__)
 raises: ContextVar[bool] = ContextVar("raises", default=False)
@@ -94,7 +94,9 @@ class QuerySet[Row: models.Model](models.QuerySet[Row]):
     would note down all that went by, and look at each of them again with every fetch.
     """
 
-    _fetch_mode: FetchMode  # Django's
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._fetch_mode: FetchMode = PEERS
 
     def iterator(self, chunk_size: int | None = None) -> Iterator[Row]:
         if self._fetch_mode is not PEERS:
@@ -123,8 +125,9 @@ class Manager[Row: models.Model](models.Manager.from_queryset(QuerySet)):  # typ
     """
 
     def get_queryset(self) -> QuerySet[Row]:
-        found: QuerySet[Row] = super().get_queryset().fetch_mode(PEERS)
-        return found
+        found: QuerySet[Row] = super().get_queryset()
+        # A set asks for one per row, and most are in this mode already.
+        return found if found._fetch_mode is PEERS else found.fetch_mode(PEERS)
 
     # No migration has to know the guard: it is equal to the manager that it was put on.
     def __eq__(self, other: object) -> bool:
@@ -135,7 +138,7 @@ class Manager[Row: models.Model](models.Manager.from_queryset(QuerySet)):  # typ
     __hash__ = models.Manager.__hash__
 
 
-class Model(models.Model):
+class Model(instances.Model):
     """The base of the project's models."""
 
     objects: ClassVar[Manager[Self]] = Manager()

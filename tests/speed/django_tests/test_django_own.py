@@ -1,4 +1,4 @@
-"""Django's own tests of what `speed.urls` and `speed.loops` take the place of."""
+"""Django's own tests of what `speed.urls`, `speed.loops` and `speed.instances` take the place of."""
 
 import re
 import shutil
@@ -27,6 +27,20 @@ RUNS = {
         3000,
         r"compiled: (\d+)",
         100_000,
+    ),
+    "run_with_instances.py": (
+        "basic composite_pk contenttypes_tests custom_managers custom_methods custom_pk defer"
+        " defer_regress delete field_subclassing foreign_object from_db_value generic_relations"
+        " generic_relations_regress inline_formsets known_related_objects lookup m2m_and_m2o"
+        " m2m_intermediary m2m_multiple m2m_recursive m2m_regress m2m_signals m2m_through"
+        " m2m_through_regress m2o_recursive managers_regress many_to_many many_to_one"
+        " many_to_one_null model_fields model_forms model_formsets model_inheritance"
+        " model_inheritance_regress model_regress multiple_database one_to_one or_lookups"
+        " prefetch_related proxy_models queries queryset_pickle raw_query select_related"
+        " select_related_onetoone select_related_regress serializers signals unmanaged_models update",
+        3300,
+        r"stored: (\d+)",
+        30_000,
     ),
 }
 VERSION = django.get_version()

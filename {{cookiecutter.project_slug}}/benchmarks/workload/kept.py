@@ -4,6 +4,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from django.core.paginator import Paginator
+from django.db import models
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import path
@@ -49,12 +50,12 @@ def joined(items: Any) -> HttpResponse:
 
 def forgotten(request: HttpRequest) -> HttpResponse:
     """Fetch the category of each item: 51 queries."""
-    return joined(Item.objects.all())
+    return joined(Item.objects.fetch_mode(models.FETCH_ONE))
 
 
 def guarded(request: HttpRequest) -> HttpResponse:
     """Fetch the categories of all items: 2 queries."""
-    return joined(Item.objects.fetch_mode(import_string("speed.peers.PEERS")))
+    return joined(Item.objects.all())
 
 
 urlpatterns = [

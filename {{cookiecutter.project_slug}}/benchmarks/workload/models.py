@@ -2,11 +2,16 @@
 
 from typing import Any, ClassVar
 
+from django.conf import settings
 from django.db import models
 from django.urls import reverse
+from django.utils.module_loading import import_string
+
+# What the project's own models derive from; without a project, Django's.
+Model: Any = import_string(getattr(settings, "WORKLOAD_BASE", "django.db.models.Model"))
 
 
-class Named(models.Model):
+class Named(Model):
     """What has a name, and an address made from it."""
 
     # For mypy: its plugin gives managers and reverse relations to the apps of config.settings only.

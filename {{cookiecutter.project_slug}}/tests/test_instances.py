@@ -1,0 +1,247 @@
+"""Model instances by their effect: which of Django's functions run, on models that read the users' table."""
+
+import inspect
+import pickle
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
+from django.db import models
+from django.db.models.fields import related_descriptors
+from django.db.models.fields.related_descriptors import ManyToManyDescriptor
+from django.db.models.signals import post_init, pre_init
+from django.test.utils import isolate_apps
+
+from speed import instances
+
+pytestmark = pytest.mark.django_db
+
+User: Any = get_user_model()
+ROWS = 20
+
+
+@pytest.fixture(autouse=True)
+def _users() -> None:
+    groups = [Group.objects.create(name=f"group {number}") for number in range(3)]
+    for number in range(ROWS):
+        user = User.objects.create(username=f"user {number}")
+        user.groups.set(groups[: number % 4])
+
+
+def row(*bases: type, behind: tuple[type, ...] = (), **attributes: Any) -> Any:
+    """Make a model of the users' table."""
+    meta = type("Meta", (), {"db_table": User._meta.db_table, "managed": False})
+    known = {
+        "Meta": meta,
+        "__module__": "core.models",
+        "username": models.CharField(max_length=150),
+    }
+    with isolate_apps("core"):
+        return type("Row", (*bases, instances.Model, *behind), known | attributes)
+
+
+def runs(function: Any, work: Callable[[], object]) -> int:
+    """Count how often a function runs within some work."""
+    number = 0
+
+    def count(frame: Any, event: str, argument: object) -> None:
+        nonlocal number
+        number += event == "call" and frame.f_code is function.__code__
+
+    sys.setprofile(count)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return number
+
+
+def loads(query: Any) -> int:
+    """Count how many rows of a query go through Django's constructor."""
+    return runs(instances.INIT, lambda: list(query))
+
+
+def as_django(model: Any) -> list[Any]:
+    """Load the rows of a model as Django does."""
+    names = [field.attname for field in model._meta.concrete_fields]
+    load = models.Model.from_db.__func__  # type: ignore[attr-defined]
+    return [load(model, "default", names, values) for values in model.objects.values_list(*names)]
+
+
+def known(one: Any) -> dict[str, Any]:
+    """Return all that an object has."""
+    state = vars(one._state) | {"peers": (), "fetch_mode": one._state.fetch_mode}
+    return {**vars(one), "_state": state}
+
+
+def test_no_row_of_a_query_goes_through_djangos_constructor() -> None:
+    assert loads(User.objects.all()) == 0
+    assert loads(Group.objects.all()) == 3  # a model that does not inherit
+
+
+def test_a_row_is_the_object_that_django_makes() -> None:
+    model = row()
+    mine, djangos = list(model.objects.order_by("pk")), as_django(model)
+    assert len(mine) == ROWS
+    assert sorted(map(repr, map(known, mine))) == sorted(map(repr, map(known, djangos)))
+    assert list(vars(mine[0])) == list(vars(djangos[0]))
+    assert not mine[0]._state.adding
+    user = pickle.loads(pickle.dumps(User.objects.get(username="user 1")))
+    user.last_name = "Byron"
+    user.save()
+    assert User.objects.get(last_name="Byron").username == "user 1"
+
+
+class Counts:
+    """A mixin whose constructor does something."""
+
+    made = 0
+
+    def __init__(self, *values: Any, **named: Any) -> None:
+        type(self).made += 1
+        super().__init__(*values, **named)
+
+
+class Watches:
+    """A mixin that looks at what is stored."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, value)
+
+
+class News:
+    """A mixin that looks at what is made."""
+
+    def __new__(cls, *values: Any) -> Any:
+        return super().__new__(cls)
+
+
+@pytest.mark.parametrize(
+    ("bases", "attributes"),
+    [
+        ((Counts,), {}),
+        ((Watches,), {}),
+        ((News,), {}),
+        ((), {"last_name": models.FileField()}),
+        ((), {"username": models.CharField(max_length=9), "first_name": models.ImageField()}),
+    ],
+    ids=["init", "setattr", "new", "file", "image"],
+)
+def test_a_model_that_looks_at_its_values_is_left_to_django(
+    bases: tuple[type, ...], attributes: dict[str, Any]
+) -> None:
+    assert loads(row(*bases, **attributes).objects.all()) == ROWS
+
+
+def test_a_constructor_behind_djangos_runs_for_each_row() -> None:
+    model = row(behind=(Counts,))
+    assert loads(model.objects.all()) == ROWS == model.made
+
+
+def test_fields_that_a_query_has_left_out_are_left_to_django() -> None:
+    users = User.objects.only("username").filter(username="user 1")
+    assert loads(users) == 1
+    assert users[0].get_deferred_fields() >= {"email", "password"}
+
+
+def test_a_field_that_a_package_adds_later_is_loaded() -> None:
+    model = row()
+    assert loads(model.objects.all()) == 0
+    models.CharField(max_length=150).contribute_to_class(model, "email")
+    User.objects.update(email="a@example.com")
+    rows = model.objects.all()
+    assert loads(rows) == 0
+    assert {one.email for one in rows} == {"a@example.com"}
+
+
+def test_who_listens_hears_of_each_row() -> None:
+    model, heard = row(), []
+
+    def hear(signal: Any, instance: Any = None, **told: Any) -> None:
+        heard.append(instance and (instance.username, instance._state.adding))
+
+    for signal, constructed in ((pre_init, ROWS), (post_init, 0)):
+        heard.clear()
+        signal.connect(hear, sender=model)
+        try:
+            assert loads(model.objects.all()) == constructed
+        finally:
+            signal.disconnect(hear, sender=model)
+        assert len(heard) == ROWS
+    assert ("user 1", True) in heard  # of post_init, as Django tells it
+
+
+def manager() -> Any:
+    """Return Django's class of managers behind the groups of a user, without what zeal adds to each."""
+    made: Any = ManyToManyDescriptor(User.groups.rel).related_manager_cls
+    made.__init__ = inspect.unwrap(made.__init__)
+    return made
+
+
+@pytest.fixture
+def django(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Let the groups of a user be as they are without zeal; return Django's class of their managers."""
+    assert type(User.groups) is instances.Sets
+    made = manager()
+    monkeypatch.setattr(
+        related_descriptors, "create_forward_many_to_many_manager", lambda *a, **k: made
+    )
+    monkeypatch.setattr(User, "groups", instances.Sets(User.groups.rel))
+    return made
+
+
+def names(users: Any) -> dict[str, list[str]]:
+    """Return the groups of each user."""
+    return {user.username: sorted(group.name for group in user.groups.all()) for user in users}
+
+
+def test_the_sets_of_all_rows_look_for_their_fields_once(django: Any) -> None:
+    expected = {
+        f"user {number}": [f"group {n}" for n in range(number % 4)] for number in range(ROWS)
+    }
+    seen: list[Any] = []
+    for users in (User.objects.all(), User.objects.prefetch_related("groups")):
+        assert runs(django.__init__, lambda found=users: seen.append(names(found))) <= 1  # type: ignore[misc]
+    assert seen == [expected, expected]
+
+
+def test_the_key_of_a_prefetched_row_is_not_made_ready_for_the_database(
+    django: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def prepared() -> int:
+        query = User.objects.prefetch_related("groups")
+        return runs(models.BigAutoField.get_db_prep_value, lambda: list(query))
+
+    ours = prepared()
+    monkeypatch.setattr(User, "groups", ManyToManyDescriptor(User.groups.rel))
+    assert prepared() - ours == User.groups.through.objects.count() == 30
+
+
+def test_a_set_belongs_to_its_own_row(django: Any) -> None:
+    ada, bob = User.objects.order_by("pk")[:2]
+    for user in (ada, bob):
+        assert user.groups.instance is user
+        assert user.groups.related_val == (user.pk,)
+        assert user.groups._constructor_args == ((user,), {})
+    assert ada.groups == ada.groups
+    assert ada.groups != bob.groups
+    ada.groups.add(Group.objects.create(name="Own"))
+    assert "Own" in names([ada])["user 0"]
+    assert "Own" not in names([bob])["user 1"]
+    with pytest.raises(ValueError, match='needs to have a value for field "id"'):
+        _ = User().groups
+
+
+def test_managers_that_somebody_watches_are_made_as_ever(django: Any) -> None:
+    init = django.__init__
+
+    def watch(self: Any, instance: Any) -> None:
+        init(self, instance)
+        self.watched = instance.username
+
+    django.__init__ = watch
+    users = User.objects.order_by("pk")
+    assert [user.groups.watched for user in users] == [user.username for user in users]
