@@ -87,8 +87,7 @@ def stored(model: type[models.Model]) -> tuple[str, ...]:
     beyond = model.__mro__[model.__mro__.index(models.Model) + 1 : -1]
     names = tuple(field.attname for field in model._meta.concrete_fields)
     if (
-        model._meta.abstract
-        or model.__new__ is not object.__new__
+        model.__new__ is not object.__new__
         or model.__setattr__ is not object.__setattr__
         or any("__init__" in vars(base) for base in beyond)
         or any(watches(getattr_static(model, name, None)) for name in names)

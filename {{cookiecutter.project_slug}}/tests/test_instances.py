@@ -80,6 +80,8 @@ def known(one: Any) -> dict[str, Any]:
 def test_no_row_of_a_query_goes_through_djangos_constructor() -> None:
     assert loads(User.objects.all()) == 0
     assert loads(Group.objects.all()) == 3  # a model that does not inherit
+    keyed = models.ForeignKey(User, models.DO_NOTHING, db_column="id", related_name="+")
+    assert loads(row(same=keyed).objects.all()) == 0
 
 
 def test_a_row_is_the_object_that_django_makes() -> None:
@@ -215,9 +217,11 @@ def test_the_key_of_a_prefetched_row_is_not_made_ready_for_the_database(
         query = User.objects.prefetch_related("groups")
         return runs(models.BigAutoField.get_db_prep_value, lambda: list(query))
 
-    ours = prepared()
+    ours, rows = prepared(), User.groups.through.objects.count()
+    monkeypatch.setattr(instances, "NUMBERS", set())  # a key that the database gives otherwise
+    assert prepared() - ours == rows == 30
     monkeypatch.setattr(User, "groups", ManyToManyDescriptor(User.groups.rel))
-    assert prepared() - ours == User.groups.through.objects.count() == 30
+    assert prepared() - ours == rows
 
 
 def test_a_set_belongs_to_its_own_row(django: Any) -> None:
@@ -245,3 +249,38 @@ def test_managers_that_somebody_watches_are_made_as_ever(django: Any) -> None:
     django.__init__ = watch
     users = User.objects.order_by("pk")
     assert [user.groups.watched for user in users] == [user.username for user in users]
+
+
+def test_a_manager_with_a_constructor_is_left_as_it_is() -> None:
+    class Own(models.Manager[Group]):
+        def __init__(self) -> None:
+            super().__init__()
+            self.seen: list[Any] = []
+
+    made = related_descriptors.create_forward_many_to_many_manager(
+        Own, User.groups.rel, reverse=False
+    )
+    assert instances.copying(made, User.groups.through._meta.get_field("user")) is made
+
+
+def test_both_ends_of_a_set_are_found_on_models_that_inherit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model: Any = Group
+    assert type(model.user_set) is ManyToManyDescriptor
+    monkeypatch.setattr(model, "user_set", model.user_set)  # to be put back
+    monkeypatch.setattr(instances, "inheriting", lambda: [model])
+    instances.ready()
+    assert type(model.user_set) is instances.Sets
+    found = {group.name: group.user_set.count() for group in model.objects.all()}
+    assert found == {"group 0": 15, "group 1": 10, "group 2": 5}
+
+
+def test_the_check_sees_that_no_model_inherits(monkeypatch: pytest.MonkeyPatch) -> None:
+    holds, show = instances.finding()
+    assert holds
+    assert show() == "on core.User"
+    monkeypatch.setattr(instances, "inheriting", list)
+    holds, show = instances.finding()
+    assert not holds
+    assert show() == "no model inherits it"
