@@ -27,7 +27,12 @@ def test_the_comments_of_the_speed_settings_name_every_default_and_nothing_else(
 ) -> None:
     project = bake(**answers)
     (part,) = PART.findall((project / "config/settings.py").read_text("utf-8"))
-    elsewhere = {"N+1 guard", "context switches", "server"}  # they have files of their own
+    elsewhere = {
+        "N+1 guard",
+        "context switches",
+        "model instances",
+        "server",
+    }  # they have files of their own
     assert {*NAMED.findall(part)} == names(project) - elsewhere
 
 
@@ -37,6 +42,14 @@ def test_every_default_of_any_answer_has_a_section_and_nothing_else_has() -> Non
     assert all(title == name for title, name in sections)
     assert [title for title, _ in sections] == re.findall("^## (.+)$", text, re.MULTILINE)
     assert {title for title, _ in sections} == names(documents.TEMPLATE)
+
+
+def test_every_default_was_seen_to_buy_what_it_claims() -> None:
+    # Also how it is noticed that undoing one has stopped to reach the process that is measured.
+    open_ = {"translation off"}  # a choice about the site; its section says so
+    for name in names(documents.TEMPLATE) - open_:
+        _, row = documents.of(name)[0]
+        assert row.dimensions[row.claim].verdict == "less", f"{name}: {row.dimensions[row.claim]}"
 
 
 def test_every_claim_that_was_tried_stands_once_in_the_guide() -> None:

@@ -1,32 +1,29 @@
-"""Model instances: what a query loads becomes objects without what all rows of a model share.
+"""Model instances: rows become objects without Django's constructor, and sets share one look at their fields.
 
     class Item(instances.Model):
         tags = models.ManyToManyField(Tag)
 
-`peers.Model` is such a model. Django's `__init__` serves everybody who makes an object, and each row that
-is loaded goes through it; the manager behind `item.tags` looks for its fields anew for each item. Here the
-values of a row are stored as they come, and a manager copies what the first one has found.
+`peers.Model` inherits from it. Django's `Model.__init__` serves everybody who makes an object; a row from
+the database needs of it only that its values are set. The manager behind `item.tags` looks for the fields
+of the set anew for each item; here it copies what the first one has found.
 
-Where that is not all there is to do, it is Django's way: a model with an `__init__` of its own, a field
-that watches what is stored (files), fields that a query has left out, listeners of `pre_init`; a set
-whose manager has an `__init__` or is watched, as zeal does in development, or whose rows are told apart by
-more than the model's own primary key.
+Django's own way remains, by itself, for a model with an `__init__` or `__new__` (a mixin's count), for rows
+without all of their fields (`only()`), for every model while something listens to `pre_init`; for a set
+whose managers somebody has changed, as zeal does in development, or that does not tell its rows by their
+primary key: through `to_field`, from a child table, with a composite key.
 https://docs.djangoproject.com/en/6.1/ref/models/instances/#customizing-model-loading
 """
 
 from collections.abc import Collection
-from inspect import getattr_static
 from operator import attrgetter
 from typing import Any, ClassVar, Self
 
 from django.apps import apps
 from django.db import models
-from django.db.models.base import ModelState
+from django.db.models import base
 from django.db.models.fetch_modes import FetchMode
-from django.db.models.fields.related_descriptors import (
-    ForeignKeyDeferredAttribute,
-    ManyToManyDescriptor,
-)
+from django.db.models.fields import related_descriptors
+from django.db.models.fields.related_descriptors import ManyToManyDescriptor
 from django.db.models.manager import BaseManager
 from django.db.models.signals import post_init, pre_init
 from django.utils.functional import cached_property
@@ -34,22 +31,17 @@ from django.utils.functional import cached_property
 from speed import Finding
 
 INIT = models.Model.__init__
-NUMBERS = {models.AutoField, models.BigAutoField, models.SmallAutoField}
-
-# What the manager of a many-to-many set has of its own, and what all managers of the set have alike.
+# Their values come from the database as int, which is what Django would make of them.
+AUTO_FIELDS = {models.AutoField, models.BigAutoField, models.SmallAutoField}
+# What each manager of a set has for itself; all else is the same for all of them.
 OWN = {"_constructor_args", "_hints", "core_filters", "instance", "related_val"}
-ALIKE = {
-    *("creation_counter", "model", "name", "_db", "query_field_name", "prefetch_cache_name"),
-    *("source_field_name", "target_field_name", "symmetrical", "through", "reverse"),
-    *("source_field", "target_field", "pk_field_names"),
-}
 
 
 class Model(models.Model):
-    """A base of models; it has no table, and its objects are as Django makes them."""
+    """A base for models: abstract, without fields; its objects are as Django makes them."""
 
-    # The fields of the model, and the names under which their values are all that an object has.
-    _stored: ClassVar[tuple[object, tuple[str, ...]]] = (None, ())
+    # The model's fields when they were last looked at, and their names on an object; None: Django's way.
+    _loaded: ClassVar[tuple[object, tuple[str, ...] | None]] = (None, None)
 
     class Meta:
         abstract = True
@@ -63,17 +55,24 @@ class Model(models.Model):
         *,
         fetch_mode: FetchMode | None = None,
     ) -> Self:
-        """Make an object of a row; the arguments are Django's."""
-        fields, names = cls._stored
+        """Make an object of a row; arguments are Django's.
+
+        Source: `from_db` and `__init__` of `django.db.models.Model`, in their order.
+        """
+        fields, names = cls._loaded
         if fields is not cls._meta.concrete_fields:  # the first row, or a field has been added
-            cls._stored = fields, names = cls._meta.concrete_fields, stored(cls)
-        if len(names) != len(values) or cls.__init__ is not INIT or pre_init.receivers:
+            cls._loaded = fields, names = cls._meta.concrete_fields, loaded(cls)
+        if (
+            names is None
+            or not len(names) == len(values) == len(field_names)
+            or cls.__init__ is not INIT  # packages replace it while a program runs
+            or pre_init.receivers
+        ):
             return super().from_db(db, field_names, values, fetch_mode=fetch_mode)
         made = object.__new__(cls)
-        state = ModelState()
-        own = vars(made)
-        own["_state"] = state
-        own.update(zip(names, values, strict=False))
+        made._state = state = base.ModelState()
+        for name, value in zip(names, values, strict=False):
+            setattr(made, name, value)
         post_init.send(sender=cls, instance=made)
         state.adding = False
         state.db = db
@@ -82,29 +81,30 @@ class Model(models.Model):
         return made
 
 
-def stored(model: type[models.Model]) -> tuple[str, ...]:
-    """Return the names of a row's values on its object; none if there is more to do than to store them."""
-    beyond = model.__mro__[model.__mro__.index(models.Model) + 1 : -1]
-    names = tuple(field.attname for field in model._meta.concrete_fields)
+def loaded(model: type[Model]) -> tuple[str, ...] | None:
+    """Return the names under which a row's values are set; None if that is not all there is to do."""
+    behind = model.__mro__[model.__mro__.index(models.Model) + 1 : -1]
+    loader = super(Model, model).from_db
     if (
-        model.__new__ is not object.__new__
-        or model.__setattr__ is not object.__setattr__
-        or any("__init__" in vars(base) for base in beyond)
-        or any(watches(getattr_static(model, name, None)) for name in names)
+        model._meta.abstract
+        or type(model).__call__ is not type.__call__
+        or model.__new__ is not object.__new__
+        or any("__init__" in vars(mixin) for mixin in behind)
+        or not is_djangos(loader.__func__, base, "Model.from_db")  # type: ignore[attr-defined]
+        or not is_djangos(INIT, base, "Model.__init__")
     ):
-        return ()
-    return names
+        return None
+    return tuple(field.attname for field in model._meta.concrete_fields)
 
 
-def watches(attribute: object) -> bool:
-    """Say whether an attribute of a model does more than Django's when a value is stored."""
-    # Django's, of a foreign key, forgets the object that belonged to the key before: here is none.
-    kind = type(attribute)
-    return hasattr(kind, "__set__") and kind is not ForeignKeyDeferredAttribute
+def is_djangos(function: Any, module: Any, name: str) -> bool:
+    """Say whether a function is what Django has written, and not put in its place or around it."""
+    code = getattr(function, "__code__", None)
+    return code is not None and (code.co_filename, code.co_qualname) == (module.__file__, name)
 
 
 class Sets(ManyToManyDescriptor):  # type: ignore[type-arg]
-    """What gives `item.tags` and `tag.items` their managers."""
+    """Django's descriptor of `item.tags` and `tag.items`, with managers that copy from the first."""
 
     @cached_property
     def related_manager_cls(self) -> Any:
@@ -112,52 +112,63 @@ class Sets(ManyToManyDescriptor):  # type: ignore[type-arg]
         return copying(super().related_manager_cls, self.through._meta.get_field(name))
 
 
-def copying(manager: Any, source: Any) -> Any:
-    """Return a class of managers that copy what the first of them has found.
+def copying(manager: Any, foreign_key: Any) -> Any:
+    """Return a class of managers that copy what the first of them has found, or Django's as it is.
 
     Args:
         manager: Django's class.
-        source: the foreign key, in the table between, to what has the set.
+        foreign_key: leads from the table between to what has the set.
     """
-    key, *more = source.foreign_related_fields
-    bases = [base for base in manager.__mro__[1:] if base not in (BaseManager, object)]
-    if more or any(not {"__init__", "__new__"}.isdisjoint(vars(base)) for base in bases):
+    key, *others = foreign_key.foreign_related_fields
+    init = manager.__init__
+    name = "create_forward_many_to_many_manager.<locals>.ManyRelatedManager.__init__"
+    changed = {"__init__", "__new__", "__setattr__"}
+    bases = [one for one in manager.__mro__[1:] if one not in (BaseManager, object)]
+    if (
+        others
+        or not is_djangos(init, related_descriptors, name)
+        or any(not changed.isdisjoint(vars(one)) for one in bases)
+    ):
         return manager
     shared: dict[str, Any] = {}
-    filtered = ""
-    column = attrgetter(f"_prefetch_related_val_{source.attname}")
+    filter_name = ""
 
-    class Copying(manager):
+    class ManyRelatedManager(manager):
+        """Django's; from the second on, a copy of what the first one was."""
+
         def __init__(self, instance: Any = None) -> None:
-            nonlocal shared, filtered
-            value = vars(instance).get(key.attname) if instance._meta.pk is key else None
-            if shared and value is not None:
-                filters, related = {filtered: value}, (value,)
-                self.__dict__.update(
-                    shared, instance=instance, _hints={}, core_filters=filters, related_val=related
-                )
+            nonlocal shared, filter_name
+            # In a child table the primary key leads to the parent, and is not the key that is asked for.
+            value = getattr(instance, key.attname) if instance._meta.pk is key else None
+            if shared and value is not None and manager.__init__ is init:
+                self.__dict__.update(shared)
+                self.__dict__.update(instance=instance, related_val=(value,))
+                self.__dict__.update(core_filters={filter_name: value}, _hints={})
                 return
             super().__init__(instance)
-            if vars(self).keys() == ALIKE | OWN:
-                (filtered,) = self.core_filters
-                shared = {name: vars(self)[name] for name in ALIKE}
+            (filter_name,) = self.core_filters
+            shared = {name: found for name, found in vars(self).items() if name not in OWN}
 
-        def get_prefetch_querysets(self, instances: Any, querysets: Any = None) -> tuple[Any, ...]:
-            # Django prepares the key of each row as if it were meant for the database it came from.
-            query, match, *rest = super().get_prefetch_querysets(instances, querysets)
-            if type(key) in NUMBERS:
-                return query, lambda row: (column(row),), *rest
-            return query, match, *rest
+    if type(key) in AUTO_FIELDS:
+        source_value = attrgetter(f"_prefetch_related_val_{foreign_key.attname}")
 
-    return Copying
+        def get_prefetch_querysets(self: Any, *given: Any, **named: Any) -> tuple[Any, ...]:
+            # Django prepares the key that each row came with as for a query, which leaves it as it is.
+            queryset, _, *rest = super(ManyRelatedManager, self).get_prefetch_querysets(
+                *given, **named
+            )
+            return queryset, lambda row: (source_value(row),), *rest
+
+        ManyRelatedManager.get_prefetch_querysets = get_prefetch_querysets
+    return ManyRelatedManager
 
 
 def ready() -> None:
-    """Take the place of Django's descriptors in the models that inherit from here."""
+    """Let the sets of all models that inherit from here be `Sets`."""
     for model in inheriting():
-        for name, value in list(vars(model).items()):
-            if type(value) is ManyToManyDescriptor:
-                setattr(model, name, Sets(value.rel, value.reverse))
+        for descriptor in vars(model).values():
+            if type(descriptor) is ManyToManyDescriptor:
+                descriptor.__class__ = Sets
 
 
 def inheriting() -> list[type[Model]]:
@@ -166,6 +177,8 @@ def inheriting() -> list[type[Model]]:
 
 
 def finding() -> Finding:
-    """Look for models that inherit from here."""
-    found = ", ".join(model._meta.label for model in inheriting())
+    """Look at how the rows of each model that inherits from here are loaded."""
+    if pre_init.receivers:
+        return False, lambda: "each row goes Django's way while something listens to pre_init"
+    found = ", ".join(model._meta.label for model in inheriting() if loaded(model) is not None)
     return bool(found), lambda: f"on {found}" if found else "no model inherits it"

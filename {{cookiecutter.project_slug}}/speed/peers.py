@@ -83,6 +83,9 @@ class Peers(FetchPeers):
         # A pickled row outlives this module: it comes back in Django's own mode.
         return import_string, ("django.db.models.FETCH_PEERS",)
 
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
 
 PEERS = Peers()
 
@@ -95,6 +98,7 @@ class QuerySet[Row: models.Model](models.QuerySet[Row]):
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Start in the mode of the guard."""
         super().__init__(*args, **kwargs)
         self._fetch_mode: FetchMode = PEERS
 
@@ -126,7 +130,7 @@ class Manager[Row: models.Model](models.Manager.from_queryset(QuerySet)):  # typ
 
     def get_queryset(self) -> QuerySet[Row]:
         found: QuerySet[Row] = super().get_queryset()
-        # A set asks for one per row, and most are in this mode already.
+        # A query set of another class starts in Django's mode; a copy of each of ours would cost a set.
         return found if found._fetch_mode is PEERS else found.fetch_mode(PEERS)
 
     # No migration has to know the guard: it is equal to the manager that it was put on.

@@ -1,5 +1,6 @@
 """Model instances by their effect: which of Django's functions run, on models that read the users' table."""
 
+import functools
 import inspect
 import pickle
 import sys
@@ -15,7 +16,7 @@ from django.db.models.fields.related_descriptors import ManyToManyDescriptor
 from django.db.models.signals import post_init, pre_init
 from django.test.utils import isolate_apps
 
-from speed import instances
+from speed import instances, peers
 
 pytestmark = pytest.mark.django_db
 
@@ -34,13 +35,9 @@ def _users() -> None:
 def row(*bases: type, behind: tuple[type, ...] = (), **attributes: Any) -> Any:
     """Make a model of the users' table."""
     meta = type("Meta", (), {"db_table": User._meta.db_table, "managed": False})
-    known = {
-        "Meta": meta,
-        "__module__": "core.models",
-        "username": models.CharField(max_length=150),
-    }
+    own = {"Meta": meta, "__module__": "core.models", "username": models.CharField(max_length=150)}
     with isolate_apps("core"):
-        return type("Row", (*bases, instances.Model, *behind), known | attributes)
+        return type("Row", (*bases, instances.Model, *behind), own | attributes)
 
 
 def runs(function: Any, work: Callable[[], object]) -> int:
@@ -59,38 +56,64 @@ def runs(function: Any, work: Callable[[], object]) -> int:
     return number
 
 
-def loads(query: Any) -> int:
+def constructed(query: Any) -> int:
     """Count how many rows of a query go through Django's constructor."""
     return runs(instances.INIT, lambda: list(query))
 
 
 def as_django(model: Any) -> list[Any]:
     """Load the rows of a model as Django does."""
-    names = [field.attname for field in model._meta.concrete_fields]
+    fields = [field.attname for field in model._meta.concrete_fields]
+    rows = model.objects.order_by("pk").values_list(*fields)
     load = models.Model.from_db.__func__  # type: ignore[attr-defined]
-    return [load(model, "default", names, values) for values in model.objects.values_list(*names)]
+    return [load(model, "default", fields, values) for values in rows]
 
 
-def known(one: Any) -> dict[str, Any]:
-    """Return all that an object has."""
+def content(one: Any) -> list[Any]:
+    """Return all that an object has, in its order."""
     state = vars(one._state) | {"peers": (), "fetch_mode": one._state.fetch_mode}
-    return {**vars(one), "_state": state}
+    return [(name, repr(value)) for name, value in {**vars(one), "_state": state}.items()]
 
 
 def test_no_row_of_a_query_goes_through_djangos_constructor() -> None:
-    assert loads(User.objects.all()) == 0
-    assert loads(Group.objects.all()) == 3  # a model that does not inherit
-    keyed = models.ForeignKey(User, models.DO_NOTHING, db_column="id", related_name="+")
-    assert loads(row(same=keyed).objects.all()) == 0
+    assert constructed(User.objects.all()) == 0
+    assert constructed(Group.objects.all()) == 3  # a model that does not inherit
 
 
-def test_a_row_is_the_object_that_django_makes() -> None:
-    model = row()
-    mine, djangos = list(model.objects.order_by("pk")), as_django(model)
-    assert len(mine) == ROWS
-    assert sorted(map(repr, map(known, mine))) == sorted(map(repr, map(known, djangos)))
-    assert list(vars(mine[0])) == list(vars(djangos[0]))
-    assert not mine[0]._state.adding
+class Watches:
+    """A mixin that looks at what is set."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, value.upper() if name == "username" else value)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("bases", "attributes"),
+    [
+        ((), {}),
+        ((Watches,), {}),
+        ((), {"same": ("ForeignKey", [User, models.DO_NOTHING], {"related_name": "+"})}),
+        ((), {"last_name": ("FileField", [], {})}),
+        ((), {"last_name": ("ImageField", [], {"width_field": "first"})}),
+    ],
+    ids=["plain", "setattr", "foreign key", "file", "image"],
+)
+def test_a_row_is_the_object_that_django_makes(
+    bases: tuple[type, ...], attributes: dict[str, tuple[str, list[Any], dict[str, Any]]]
+) -> None:
+    column = {"db_column": "id"} if "same" in attributes else {}
+    fields = {
+        name: getattr(models, kind)(*given, **named, **column)
+        for name, (kind, given, named) in attributes.items()
+    }
+    model = row(*bases, **fields)
+    rows = model.objects.order_by("pk")
+    assert constructed(rows) == 0
+    assert [content(one) for one in rows] == [content(one) for one in as_django(model)]
+    assert len(rows) == ROWS
+
+
+def test_a_row_can_be_pickled_and_saved() -> None:
     user = pickle.loads(pickle.dumps(User.objects.get(username="user 1")))
     user.last_name = "Byron"
     user.save()
@@ -107,13 +130,6 @@ class Counts:
         super().__init__(*values, **named)
 
 
-class Watches:
-    """A mixin that looks at what is stored."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        super().__setattr__(name, value)
-
-
 class News:
     """A mixin that looks at what is made."""
 
@@ -121,41 +137,101 @@ class News:
         return super().__new__(cls)
 
 
+class Loads(models.Model):
+    """A mixin that does something with each row."""
+
+    class Meta:
+        abstract = True
+        app_label = "core"
+
+    @classmethod
+    def from_db(cls, *given: Any, **named: Any) -> Any:
+        return super().from_db(*given, **named)
+
+
+class Calls(type(models.Model)):  # type: ignore[misc]
+    """The class of a model that looks at who makes objects."""
+
+    def __call__(cls, *values: Any, **named: Any) -> Any:
+        return super().__call__(*values, **named)
+
+
+class Called(models.Model, metaclass=Calls):
+    """A mixin that brings that class."""
+
+    class Meta:
+        abstract = True
+        app_label = "core"
+
+
 @pytest.mark.parametrize(
-    ("bases", "attributes"),
+    ("bases", "behind"),
     [
-        ((Counts,), {}),
-        ((Watches,), {}),
-        ((News,), {}),
-        ((), {"last_name": models.FileField()}),
-        ((), {"username": models.CharField(max_length=9), "first_name": models.ImageField()}),
+        ((Counts,), ()),
+        ((), (Counts,)),
+        ((News,), ()),
+        ((), (Loads,)),
+        ((), (Called,)),
     ],
-    ids=["init", "setattr", "new", "file", "image"],
+    ids=["init", "init behind", "new", "from_db behind", "metaclass"],
 )
-def test_a_model_that_looks_at_its_values_is_left_to_django(
-    bases: tuple[type, ...], attributes: dict[str, Any]
+def test_a_model_with_more_to_do_is_left_to_django(
+    bases: tuple[type, ...], behind: tuple[type, ...]
 ) -> None:
-    assert loads(row(*bases, **attributes).objects.all()) == ROWS
+    assert constructed(row(*bases, behind=behind).objects.all()) == ROWS
 
 
-def test_a_constructor_behind_djangos_runs_for_each_row() -> None:
-    model = row(behind=(Counts,))
-    assert loads(model.objects.all()) == ROWS == model.made
+@pytest.mark.parametrize("name", ["__init__", "from_db"])
+def test_what_a_package_puts_in_djangos_place_is_called(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    called = []
+    original = vars(models.Model)[name]
+
+    @functools.wraps(getattr(models.Model, name))
+    def instead(self: Any, *given: Any, **named: Any) -> Any:
+        called.append(self)
+        return original.__get__(self, self)(*given, **named)
+
+    monkeypatch.setattr(models.Model, name, classmethod(instead) if name == "from_db" else instead)
+    list(row().objects.all())
+    assert len(called) == ROWS
+    called.clear()
+    monkeypatch.setattr(instances, "INIT", models.Model.__init__)  # as if it had come before
+    list(row().objects.all())
+    assert len(called) == ROWS
+
+
+def test_an_abstract_model_has_no_objects() -> None:
+    for abstract in (instances.Model, peers.Model):
+        with pytest.raises(TypeError, match="Abstract models cannot be instantiated"):
+            abstract.from_db("default", [], [])
+
+
+def test_values_that_a_loader_of_your_own_leaves_out_are_deferred() -> None:
+    class Pads:
+        @classmethod
+        def from_db(cls, db: Any, names: Any, values: Any, **named: Any) -> Any:
+            return super().from_db(db, names, [*values, models.DEFERRED], **named)  # type: ignore[misc]
+
+    model = row(Pads)
+    for one in model.objects.only("pk"):
+        assert one.get_deferred_fields() == {"username"}
 
 
 def test_fields_that_a_query_has_left_out_are_left_to_django() -> None:
     users = User.objects.only("username").filter(username="user 1")
-    assert loads(users) == 1
+    assert constructed(users) == 1
     assert users[0].get_deferred_fields() >= {"email", "password"}
 
 
 def test_a_field_that_a_package_adds_later_is_loaded() -> None:
     model = row()
-    assert loads(model.objects.all()) == 0
+    assert constructed(model.objects.all()) == 0
     models.CharField(max_length=150).contribute_to_class(model, "email")
     User.objects.update(email="a@example.com")
     rows = model.objects.all()
-    assert loads(rows) == 0
+    assert constructed(rows) == 0
     assert {one.email for one in rows} == {"a@example.com"}
 
 
@@ -165,11 +241,11 @@ def test_who_listens_hears_of_each_row() -> None:
     def hear(signal: Any, instance: Any = None, **told: Any) -> None:
         heard.append(instance and (instance.username, instance._state.adding))
 
-    for signal, constructed in ((pre_init, ROWS), (post_init, 0)):
+    for signal, number in ((pre_init, ROWS), (post_init, 0)):
         heard.clear()
         signal.connect(hear, sender=model)
         try:
-            assert loads(model.objects.all()) == constructed
+            assert constructed(model.objects.all()) == number
         finally:
             signal.disconnect(hear, sender=model)
         assert len(heard) == ROWS
@@ -205,8 +281,13 @@ def test_the_sets_of_all_rows_look_for_their_fields_once(django: Any) -> None:
         f"user {number}": [f"group {n}" for n in range(number % 4)] for number in range(ROWS)
     }
     seen: list[Any] = []
-    for users in (User.objects.all(), User.objects.prefetch_related("groups")):
-        assert runs(django.__init__, lambda found=users: seen.append(names(found))) <= 1  # type: ignore[misc]
+
+    def look(users: Any) -> None:
+        seen.append(names(users))
+
+    queries = (User.objects.all(), User.objects.prefetch_related("groups"))
+    looked = [runs(django.__init__, functools.partial(look, users)) for users in queries]
+    assert looked == [1, 0]
     assert seen == [expected, expected]
 
 
@@ -218,7 +299,8 @@ def test_the_key_of_a_prefetched_row_is_not_made_ready_for_the_database(
         return runs(models.BigAutoField.get_db_prep_value, lambda: list(query))
 
     ours, rows = prepared(), User.groups.through.objects.count()
-    monkeypatch.setattr(instances, "NUMBERS", set())  # a key that the database gives otherwise
+    monkeypatch.setattr(instances, "AUTO_FIELDS", set())  # a key that the database gives otherwise
+    monkeypatch.setattr(User, "groups", instances.Sets(User.groups.rel))
     assert prepared() - ours == rows == 30
     monkeypatch.setattr(User, "groups", ManyToManyDescriptor(User.groups.rel))
     assert prepared() - ours == rows

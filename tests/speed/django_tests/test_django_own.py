@@ -39,7 +39,7 @@ RUNS = {
         " prefetch_related proxy_models queries queryset_pickle raw_query select_related"
         " select_related_onetoone select_related_regress serializers signals unmanaged_models update",
         3300,
-        r"stored: (\d+)",
+        r"set: (\d+)",
         30_000,
     ),
 }
