@@ -90,17 +90,17 @@ def loaded(model: type[Model]) -> tuple[str, ...] | None:
         or type(model).__call__ is not type.__call__
         or model.__new__ is not object.__new__
         or any("__init__" in vars(mixin) for mixin in behind)
-        or not is_djangos(loader.__func__, base, "Model.from_db")  # type: ignore[attr-defined]
-        or not is_djangos(INIT, base, "Model.__init__")
+        or not is_of(base, loader.__func__)  # type: ignore[attr-defined]
+        or not is_of(base, INIT)
     ):
         return None
     return tuple(field.attname for field in model._meta.concrete_fields)
 
 
-def is_djangos(function: Any, module: Any, name: str) -> bool:
-    """Say whether a function is what Django has written, and not put in its place or around it."""
+def is_of(module: Any, function: Any) -> bool:
+    """Say whether a function is written in a module of Django's, not put in the place of such a one."""
     code = getattr(function, "__code__", None)
-    return code is not None and (code.co_filename, code.co_qualname) == (module.__file__, name)
+    return code is not None and code.co_filename == module.__file__
 
 
 class Sets(ManyToManyDescriptor):  # type: ignore[type-arg]
@@ -121,12 +121,11 @@ def copying(manager: Any, foreign_key: Any) -> Any:
     """
     key, *others = foreign_key.foreign_related_fields
     init = manager.__init__
-    name = "create_forward_many_to_many_manager.<locals>.ManyRelatedManager.__init__"
     changed = {"__init__", "__new__", "__setattr__"}
     bases = [one for one in manager.__mro__[1:] if one not in (BaseManager, object)]
     if (
         others
-        or not is_djangos(init, related_descriptors, name)
+        or not is_of(related_descriptors, init)
         or any(not changed.isdisjoint(vars(one)) for one in bases)
     ):
         return manager
@@ -180,5 +179,7 @@ def finding() -> Finding:
     """Look at how the rows of each model that inherits from here are loaded."""
     if pre_init.receivers:
         return False, lambda: "each row goes Django's way while something listens to pre_init"
-    found = ", ".join(model._meta.label for model in inheriting() if loaded(model) is not None)
-    return bool(found), lambda: f"on {found}" if found else "no model inherits it"
+    fast = [model for model in inheriting() if model.__init__ is INIT and loaded(model) is not None]
+    found = ", ".join(model._meta.label for model in fast)
+    none = "no model inherits it, or all have more to do"
+    return bool(found), lambda: f"on {found}" if found else none

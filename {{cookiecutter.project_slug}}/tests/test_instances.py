@@ -26,6 +26,7 @@ ROWS = 20
 
 @pytest.fixture(autouse=True)
 def _users() -> None:
+    User.objects.all().delete()  # a test with a server of its own may have left some
     groups = [Group.objects.create(name=f"group {number}") for number in range(3)]
     for number in range(ROWS):
         user = User.objects.create(username=f"user {number}")
@@ -321,28 +322,31 @@ def test_a_set_belongs_to_its_own_row(django: Any) -> None:
         _ = User().groups
 
 
-def test_managers_that_somebody_watches_are_made_as_ever(django: Any) -> None:
-    init = django.__init__
+@pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
+def test_managers_that_somebody_watches_are_made_as_ever(django: Any, before: bool) -> None:
+    init, seen = django.__init__, []
 
     def watch(self: Any, instance: Any) -> None:
         init(self, instance)
-        self.watched = instance.username
+        seen.append(instance)
 
+    users = list(User.objects.all())
+    if not before:
+        assert users[0].groups.instance is users[0]
     django.__init__ = watch
-    users = User.objects.order_by("pk")
-    assert [user.groups.watched for user in users] == [user.username for user in users]
+    assert [user.groups.instance for user in users] == users == seen
 
 
-def test_a_manager_with_a_constructor_is_left_as_it_is() -> None:
-    class Own(models.Manager[Group]):
-        def __init__(self) -> None:
-            super().__init__()
-            self.seen: list[Any] = []
-
-    made = related_descriptors.create_forward_many_to_many_manager(
-        Own, User.groups.rel, reverse=False
-    )
-    assert instances.copying(made, User.groups.through._meta.get_field("user")) is made
+@pytest.mark.parametrize("name", ["__init__", "__new__", "__setattr__"])
+def test_a_manager_that_does_more_is_left_as_it_is(name: str) -> None:
+    more = type("More", (models.Manager,), {name: getattr(models.Manager, name)})
+    for superclass, left in ((models.Manager, False), (more, True)):
+        made: Any = related_descriptors.create_forward_many_to_many_manager(
+            superclass, User.groups.rel, reverse=False
+        )
+        made.__init__ = inspect.unwrap(made.__init__)
+        ours = instances.copying(made, User.groups.through._meta.get_field("user"))
+        assert (ours is made) is left
 
 
 def test_both_ends_of_a_set_are_found_on_models_that_inherit(
@@ -358,11 +362,21 @@ def test_both_ends_of_a_set_are_found_on_models_that_inherit(
     assert found == {"group 0": 15, "group 1": 10, "group 2": 5}
 
 
-def test_the_check_sees_that_no_model_inherits(monkeypatch: pytest.MonkeyPatch) -> None:
-    holds, show = instances.finding()
-    assert holds
-    assert show() == "on core.User"
-    monkeypatch.setattr(instances, "inheriting", list)
-    holds, show = instances.finding()
-    assert not holds
-    assert show() == "no model inherits it"
+def test_the_check_sees_how_rows_are_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    def found(*models: Any) -> tuple[bool | None, str]:
+        monkeypatch.setattr(instances, "inheriting", lambda: models)
+        holds, show = instances.finding()
+        return holds, show()
+
+    assert found(*instances.inheriting()) == (True, "on core.User")
+    assert found(row(Counts), User) == (True, "on core.User")
+    assert found(row(Counts)) == found() == (False, "no model inherits it, or all have more to do")
+
+    def hear(**told: Any) -> None: ...
+
+    pre_init.connect(hear)
+    try:
+        said = "each row goes Django's way while something listens to pre_init"
+        assert found(User) == (False, said)
+    finally:
+        pre_init.disconnect(hear)

@@ -251,6 +251,12 @@ def test_raising_binds_neither_other_threads_nor_other_tasks() -> None:
     assert seen == [False, False, True]
 
 
+def test_a_deep_copy_is_guarded() -> None:
+    query = User.objects.all()
+    assert copy.deepcopy(query)._fetch_mode is peers.PEERS
+    assert copy.deepcopy(query.first())._state.fetch_mode is peers.PEERS
+
+
 def test_a_pickled_row_needs_nothing_of_this_module() -> None:
     user = User.objects.first()
     data = pickle.dumps(user)
