@@ -109,6 +109,90 @@ def test_every_pair_of_answers_passes_the_tests_of_its_project(
     run("make", "test", cwd=bake(**answers))
 
 
+ORDERS = {
+    "orders/models.py": """
+from typing import ClassVar, Self
+
+from django.db import models
+
+from speed import peers
+
+
+class Tag(peers.Model):
+    name = models.CharField(max_length=20)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class OrderQuerySet(peers.QuerySet["Order"]):
+    def newest_first(self) -> Self:
+        return self.order_by("-pk")
+
+
+OrderManager = peers.Manager.from_queryset(OrderQuerySet)
+
+
+class Order(peers.Model):
+    tags = models.ManyToManyField(Tag)
+
+    objects: ClassVar = OrderManager()
+
+    def __str__(self) -> str:
+        return f"Order {self.pk}"
+
+
+class Gift(Order):
+    to = models.CharField(max_length=20)
+
+
+def tag(name: str) -> Tag:
+    return Tag.objects.get(name=name)
+""",
+    "orders/admin.py": """
+from django.contrib import admin
+
+from orders.models import Order
+
+
+@admin.register(Order)
+class OrderAdmin(admin.ModelAdmin):
+    list_display = ("pk",)
+""",
+    "tests/test_orders.py": """
+import pytest
+
+from orders.models import Gift, Order, tag
+
+
+@pytest.mark.django_db
+def test_a_gift_has_the_tags_of_its_order() -> None:
+    for name in ("a", "b"):
+        Gift.objects.create(to=name).tags.create(name=name)
+    orders = Order.objects.prefetch_related("tags").newest_first()
+    assert [[str(one) for one in order.tags.all()] for order in orders] == [["b"], ["a"]]
+    gifts = Gift.objects.prefetch_related("tags").order_by("pk")
+    assert [[str(one) for one in gift.tags.all()] for gift in gifts] == [["a"], ["b"]]
+    assert str(tag("a")) == "a"
+""",
+}
+
+
+def test_the_first_app_of_a_team_passes_the_checks_and_the_tests(bake: Bake, run: Run) -> None:
+    project = bake(fresh=True)
+    run("uv", "run", "--quiet", "manage.py", "startapp", "orders", cwd=project)
+    for name, text in ORDERS.items():
+        (project / name).write_text(text.lstrip(), "utf-8")
+    settings = project / "config/settings.py"
+    installed = settings.read_text("utf-8").replace('    "core",\n', '    "core",\n    "orders",\n')
+    settings.write_text(installed, "utf-8")
+    run("uv", "run", "--quiet", "ruff", "check", "--fix", cwd=project)
+    run("uv", "run", "--quiet", "ruff", "format", cwd=project)
+    run("uv", "run", "--quiet", "manage.py", "makemigrations", cwd=project)
+    run("make", "check", cwd=project)
+    assert "tests/test_orders.py ." in run("make", "test", cwd=project)
+
+
 def test_a_second_member_of_the_team_runs_and_tests_a_clone(
     bake: Bake,
     run: Run,

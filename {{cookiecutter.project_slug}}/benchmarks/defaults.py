@@ -137,7 +137,7 @@ def answer(way: Way) -> Answer:
 
 
 class WithDjangosInstances(Site):
-    """The project whose models load their rows, and make their sets, as Django does."""
+    """The project whose models load their rows, and make their managers, as Django does."""
 
     @contextmanager
     def open(self) -> Iterator[None]:
@@ -147,7 +147,7 @@ class WithDjangosInstances(Site):
             stack.enter_context(mock.patch.object(ours.Model, "from_db", django))
             for model in ours.inheriting():
                 for name, one in list(vars(model).items()):
-                    if isinstance(one, ours.Sets):
+                    if isinstance(one, ours.CopyingDescriptor):
                         plain: Any = ManyToManyDescriptor(one.rel, one.reverse)
                         stack.enter_context(mock.patch.object(model, name, plain))
             stack.enter_context(super().open())

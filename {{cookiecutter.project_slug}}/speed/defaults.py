@@ -141,7 +141,7 @@ DEFAULTS = (
     ),
     Default(
         name="model instances",
-        setting="core/models.py: peers.Model, which is an instances.Model",
+        setting="speed/peers.py: Model inherits instances.Model",
         django="each row goes through Model.__init__, each set of a row looks for its fields anew",
         buys="A row becomes an object by setting its values; its sets copy what the first one found.",
         scenario="a list page of 50 rows",

@@ -1,16 +1,12 @@
-"""Model instances: rows become objects without Django's constructor, and sets share one look at their fields.
+"""Model instances: rows become objects without Django's constructor, managers of many-to-many sets are copied.
 
     class Item(instances.Model):
         tags = models.ManyToManyField(Tag)
 
 `peers.Model` inherits from it. Django's `Model.__init__` serves everybody who makes an object; a row from
-the database needs of it only that its values are set. The manager behind `item.tags` looks for the fields
-of the set anew for each item; here it copies what the first one has found.
-
-Django's own way remains, by itself, for a model with an `__init__` or `__new__` (a mixin's count), for rows
-without all of their fields (`only()`), for every model while something listens to `pre_init`; for a set
-whose managers somebody has changed, as zeal does in development, or that does not tell its rows by their
-primary key: through `to_field`, from a child table, with a composite key.
+the database needs of it only that its values are set. The manager behind `item.tags` looks for its fields
+anew for each item; here it copies what the first one has found. Where that would not be the same, Django's
+own way is taken: `loaded` and `copying` tell when.
 https://docs.djangoproject.com/en/6.1/ref/models/instances/#customizing-model-loading
 """
 
@@ -33,7 +29,7 @@ from speed import Finding
 INIT = models.Model.__init__
 # Their values come from the database as int, which is what Django would make of them.
 AUTO_FIELDS = {models.AutoField, models.BigAutoField, models.SmallAutoField}
-# What each manager of a set has for itself; all else is the same for all of them.
+# What a many-to-many manager has for itself; all else is the same for all that one attribute gives.
 OWN = {"_constructor_args", "_hints", "core_filters", "instance", "related_val"}
 
 
@@ -103,8 +99,8 @@ def is_of(module: Any, function: Any) -> bool:
     return code is not None and code.co_filename == module.__file__
 
 
-class Sets(ManyToManyDescriptor):  # type: ignore[type-arg]
-    """Django's descriptor of `item.tags` and `tag.items`, with managers that copy from the first."""
+class CopyingDescriptor(ManyToManyDescriptor):
+    """Django's descriptor behind `item.tags` and `tag.items`, whose managers copy from the first."""
 
     @cached_property
     def related_manager_cls(self) -> Any:
@@ -115,9 +111,13 @@ class Sets(ManyToManyDescriptor):  # type: ignore[type-arg]
 def copying(manager: Any, foreign_key: Any) -> Any:
     """Return a class of managers that copy what the first of them has found, or Django's as it is.
 
+    What depends on the object that a manager was made for is in `OWN`, and not copied.
+
     Args:
         manager: Django's class.
-        foreign_key: leads from the table between to what has the set.
+        foreign_key: that of the through table which leads to those objects.
+
+    Source: `create_forward_many_to_many_manager` of `django.db.models.fields.related_descriptors`, Django 6.1.
     """
     key, *others = foreign_key.foreign_related_fields
     init = manager.__init__
@@ -133,7 +133,7 @@ def copying(manager: Any, foreign_key: Any) -> Any:
     filter_name = ""
 
     class ManyRelatedManager(manager):
-        """Django's; from the second on, a copy of what the first one was."""
+        """Django's; from the second on, a copy of the first one."""
 
         def __init__(self, instance: Any = None) -> None:
             nonlocal shared, filter_name
@@ -163,11 +163,11 @@ def copying(manager: Any, foreign_key: Any) -> Any:
 
 
 def ready() -> None:
-    """Let the sets of all models that inherit from here be `Sets`."""
+    """Turn Django's descriptors into ours, on all models that inherit from here."""
     for model in inheriting():
         for descriptor in vars(model).values():
             if type(descriptor) is ManyToManyDescriptor:
-                descriptor.__class__ = Sets
+                descriptor.__class__ = CopyingDescriptor
 
 
 def inheriting() -> list[type[Model]]:

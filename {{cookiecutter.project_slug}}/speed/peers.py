@@ -91,7 +91,12 @@ PEERS = Peers()
 
 
 class QuerySet[Row: models.Model](models.QuerySet[Row]):
-    """For a query set of your own: `objects = peers.Manager.from_queryset(ItemQuerySet)()`.
+    """The query set of a guarded model; one of your own derives from it.
+
+        ItemManager = peers.Manager.from_queryset(ItemQuerySet)
+
+        class Item(peers.Model):
+            objects: ClassVar = ItemManager()
 
     `iterator()` lets go of each row before the next, so a row has no peers to fetch for; Django
     would note down all that went by, and look at each of them again with every fetch.
@@ -121,17 +126,20 @@ def guarded[Row](row: Row) -> Row:
     return row
 
 
-class Manager[Row: models.Model](models.Manager.from_queryset(QuerySet)):  # type: ignore[misc]
+class Manager[Row: models.Model](models.Manager[Row]):
     """A manager whose rows fetch for each other; one of your own derives from it.
 
     The base manager stays Django's own: what it loads for a foreign key inherits the mode of the row
     that asks, and so does what a related manager loads.
     """
 
+    _queryset_class = QuerySet  # as `from_queryset` sets it, of which mypy knows no types
+
     def get_queryset(self) -> QuerySet[Row]:
-        found: QuerySet[Row] = super().get_queryset()
-        # A query set of another class starts in Django's mode; a copy of each of ours would cost a set.
-        return found if found._fetch_mode is PEERS else found.fetch_mode(PEERS)
+        found: Any = super().get_queryset()
+        # A query set that is not ours starts in Django's mode; to copy ours would slow each many-to-many.
+        guarded: QuerySet[Row] = found if found._fetch_mode is PEERS else found.fetch_mode(PEERS)
+        return guarded
 
     # No migration has to know the guard: it is equal to the manager that it was put on.
     def __eq__(self, other: object) -> bool:
@@ -153,7 +161,7 @@ class Model(instances.Model):
 
 def finding() -> Finding:
     """Look at each model that inherits the guard: a manager of its own may have lost it."""
-    guarded = [model for model in apps.get_models() if issubclass(model, Model)]
+    guarded: list[Any] = [model for model in apps.get_models() if issubclass(model, Model)]
     lost = [
         model._meta.label
         for model in guarded

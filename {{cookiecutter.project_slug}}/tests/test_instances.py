@@ -262,12 +262,12 @@ def manager() -> Any:
 @pytest.fixture
 def django(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Let the groups of a user be as they are without zeal; return Django's class of their managers."""
-    assert type(User.groups) is instances.Sets
+    assert type(User.groups) is instances.CopyingDescriptor
     made = manager()
     monkeypatch.setattr(
         related_descriptors, "create_forward_many_to_many_manager", lambda *a, **k: made
     )
-    monkeypatch.setattr(User, "groups", instances.Sets(User.groups.rel))
+    monkeypatch.setattr(User, "groups", instances.CopyingDescriptor(User.groups.rel))
     return made
 
 
@@ -300,7 +300,7 @@ def test_the_key_of_a_prefetched_row_is_not_made_ready_for_the_database(
 
     ours, rows = prepared(), User.groups.through.objects.count()
     monkeypatch.setattr(instances, "AUTO_FIELDS", set())  # a key that the database gives otherwise
-    monkeypatch.setattr(User, "groups", instances.Sets(User.groups.rel))
+    monkeypatch.setattr(User, "groups", instances.CopyingDescriptor(User.groups.rel))
     assert prepared() - ours == rows == 30
     monkeypatch.setattr(User, "groups", ManyToManyDescriptor(User.groups.rel))
     assert prepared() - ours == rows
@@ -356,7 +356,7 @@ def test_both_ends_of_a_set_are_found_on_models_that_inherit(
     monkeypatch.setattr(model, "user_set", model.user_set)  # to be put back
     monkeypatch.setattr(instances, "inheriting", lambda: [model])
     instances.ready()
-    assert type(model.user_set) is instances.Sets
+    assert type(model.user_set) is instances.CopyingDescriptor
     found = {group.name: group.user_set.count() for group in model.objects.all()}
     assert found == {"group 0": 15, "group 1": 10, "group 2": 5}
 
@@ -367,7 +367,7 @@ def test_the_check_sees_how_rows_are_loaded(monkeypatch: pytest.MonkeyPatch) -> 
         holds, show = instances.finding()
         return holds, show()
 
-    assert found(*instances.inheriting()) == (True, "on core.User")
+    assert found(User) == (True, "on core.User")
     assert found(row(Counts), User) == (True, "on core.User")
     assert found(row(Counts)) == found() == (False, "no model inherits it, or all have more to do")
 

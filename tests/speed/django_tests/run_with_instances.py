@@ -40,7 +40,7 @@ def ours() -> Any:
         done["set"] += 1
         base.post_init.send(**told)
 
-    related.ManyToManyDescriptor = instances.Sets
+    related.ManyToManyDescriptor = instances.CopyingDescriptor
     instances.post_init = SimpleNamespace(send=send)
     return instances
 
