@@ -27,12 +27,8 @@ def test_the_comments_of_the_speed_settings_name_every_default_and_nothing_else(
 ) -> None:
     project = bake(**answers)
     (part,) = PART.findall((project / "config/settings.py").read_text("utf-8"))
-    elsewhere = {
-        "N+1 guard",
-        "context switches",
-        "model instances",
-        "server",
-    }  # they have files of their own
+    # They have files of their own.
+    elsewhere = {"N+1 guard", "context switches", "model instances", "server"}
     assert {*NAMED.findall(part)} == names(project) - elsewhere
 
 

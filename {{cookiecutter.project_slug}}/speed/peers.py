@@ -138,8 +138,8 @@ class Manager[Row: models.Model](models.Manager[Row]):
     def get_queryset(self) -> QuerySet[Row]:
         found: Any = super().get_queryset()
         # A query set that is not ours starts in Django's mode; to copy ours would slow each many-to-many.
-        guarded: QuerySet[Row] = found if found._fetch_mode is PEERS else found.fetch_mode(PEERS)
-        return guarded
+        rows: QuerySet[Row] = found if found._fetch_mode is PEERS else found.fetch_mode(PEERS)
+        return rows
 
     # No migration has to know the guard: it is equal to the manager that it was put on.
     def __eq__(self, other: object) -> bool:

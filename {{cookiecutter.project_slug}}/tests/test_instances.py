@@ -252,18 +252,12 @@ def test_who_listens_hears_of_each_row() -> None:
     assert ("user 1", True) in heard  # of post_init, as Django tells it
 
 
-def manager() -> Any:
-    """Return Django's class of managers behind the groups of a user, without what zeal adds to each."""
-    made: Any = ManyToManyDescriptor(User.groups.rel).related_manager_cls
-    made.__init__ = inspect.unwrap(made.__init__)
-    return made
-
-
 @pytest.fixture
 def django(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Let the groups of a user be as they are without zeal; return Django's class of their managers."""
     assert type(User.groups) is instances.CopyingDescriptor
-    made = manager()
+    made: Any = ManyToManyDescriptor(User.groups.rel).related_manager_cls
+    made.__init__ = inspect.unwrap(made.__init__)
     monkeypatch.setattr(
         related_descriptors, "create_forward_many_to_many_manager", lambda *a, **k: made
     )
@@ -353,7 +347,8 @@ def test_both_ends_of_a_set_are_found_on_models_that_inherit(
 ) -> None:
     model: Any = Group
     assert type(model.user_set) is ManyToManyDescriptor
-    monkeypatch.setattr(model, "user_set", model.user_set)  # to be put back
+    own: Any = ManyToManyDescriptor(model.user_set.rel, reverse=True)  # `ready` changes it
+    monkeypatch.setattr(model, "user_set", own)
     monkeypatch.setattr(instances, "inheriting", lambda: [model])
     instances.ready()
     assert type(model.user_set) is instances.CopyingDescriptor
