@@ -15,6 +15,7 @@ CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked", re.IGNORECASE)
 CLOSE = re.compile(rb"\r\nconnection: *close", re.IGNORECASE)
 ACCEPT = "gzip, deflate, br, zstd"  # encodings, as browsers send them
 PATIENCE = 30  # seconds that an answer may take
+PART = 1 << 16  # bytes read at once: the memory for more costs more than all else here
 
 Request = bytes
 
@@ -72,7 +73,7 @@ class Peer:
             ConnectionError: the server closed the connection within an answer.
         """
         assert self.socket
-        part = self.socket.recv(1 << 18)
+        part = self.socket.recv(PART)
         self.received += part
         head = self.received.find(b"\r\n\r\n")
         if head < 0 and part:

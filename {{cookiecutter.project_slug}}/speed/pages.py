@@ -533,13 +533,14 @@ class PageCacheMiddleware:
 
     def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
         self.get_response = get_response
-        if iscoroutinefunction(get_response):
+        self.is_async = iscoroutinefunction(get_response)
+        if self.is_async:
             markcoroutinefunction(self)
 
     def __call__(self, request: HttpRequest) -> Any:
         """Answer with what is below, and keep it if it is a page."""
         self.start(request)
-        if iscoroutinefunction(self):
+        if self.is_async:
             return self.later(request)
         return self.end(request, self.get_response(request))
 
