@@ -42,16 +42,17 @@ COMMON = {
     "config": "__init__.py build.py server.py services.py settings.py urls.py",
     "core": "__init__.py admin.py apps.py context.py health.py models.py urls.py views.py",
     "core/migrations": "0001_initial.py __init__.py",
-    "speed": "__init__.py apps.py checks.py copies.py defaults.py effects.py figures.py formats.py "
-    "fragments.py instances.py pages.py peers.py redis.py release.py tiers.py urls.py users.py "
-    "whitespace.py",
+    "speed": "__init__.py apps.py checks.py copies.py defaults.py effects.py figures.py "
+    "formats.py fragments.py instances.py middleware.py pages.py peers.py redis.py release.py "
+    "tiers.py urls.py users.py whitespace.py",
+    "speed/postgresql": "__init__.py base.py",
     "static": "favicon.svg",
     "static/css": "base.css page.css panel.css",
     "static/js": "theme.js visit.js",
     "templates": "404.html 500.html _defaults.html base.html home.html",
     "tests": "__init__.py conftest.py services.py test_budgets.py test_cached_pages.py test_checks.py "
-    "test_formats.py test_fragments.py test_health.py test_instances.py test_pages.py test_peers.py "
-    "test_server.py "
+    "test_formats.py test_fragments.py test_health.py test_instances.py "
+    "test_middleware.py test_pages.py test_peers.py test_postgresql.py test_server.py "
     "test_settings.py test_tiers.py test_urls.py test_users.py test_whitespace.py",
 }
 # What one answer adds to them; an answer that is not named adds nothing.
@@ -71,7 +72,7 @@ RENDERED = {
     "benchmarks": "defaults.py settings.py",
     "config": "build.py server.py settings.py",
     "speed": "checks.py defaults.py effects.py",
-    "tests": "test_checks.py test_server.py test_settings.py",
+    "tests": "test_checks.py test_postgresql.py test_server.py test_settings.py",
 }
 
 # Their braces are for Django and Jinja2.

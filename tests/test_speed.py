@@ -20,6 +20,13 @@ PEERS = "speed/peers.py"
 ASGI = "config/asgi.py"
 STATIC = "from django.templatetags.static import static\nfrom jinja2 import Environment\n\n"
 WITHOUT: dict[str, list[tuple[str, str, str]]] = {
+    "middleware": [
+        (SETTINGS, r"# lean middleware: .*\n# .*\n", ""),
+        (SETTINGS, r"speed\.middleware\.Cont", "django.middleware.csp.Cont"),
+        (SETTINGS, r"speed\.middleware\.Cond", "django.middleware.http.Cond"),
+        (SETTINGS, r"speed\.middleware\.Mess", "django.contrib.messages.middleware.Mess"),
+    ],
+    "postgresql": [(SETTINGS, r"# health check: .*\n.*\n.*\n\n", "")],
     "handler": [
         (ASGI, r"from speed\.handler .*\n", ""),
         (ASGI, r"(?=\nfrom speed)", "from django.core.asgi import get_asgi_application\n"),
@@ -145,8 +152,8 @@ def test_a_module_can_be_deleted(bake: Bake, run: Run, name: str) -> None:
     engine = "django" if name == "loops" else "jinja2"
     project = bake(template_engine=engine, interface=asgi, fresh=True)
     own = "cached_pages" if name == "pages" else name
-    for path in (*project.glob(f"speed/{name}*.py"), *project.glob(f"tests/test_{own}*.py")):
-        path.unlink()
+    for path in (*project.glob(f"speed/{name}*"), *project.glob(f"tests/test_{own}*.py")):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
     row = rf'    Default\(\n(?:        .*\n)*?        module="speed\.{name}",\n    \),\n'
     for file, pattern, instead in [("speed/defaults.py", row, ""), *WITHOUT[name]]:
         edit(project / file, pattern, instead)

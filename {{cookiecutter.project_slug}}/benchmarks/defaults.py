@@ -291,6 +291,8 @@ SCENARIOS = {
     "connection pool": Scenario(partial(visits, path="/catalogue/count/")),
     "context switches": Scenario(partial(visits, path="/catalogue/hello/", visitors=VISITORS)),
     # {% endif %}
+    "health check": Scenario(partial(visits, path="/catalogue/count/")),
+    "lean middleware": Scenario(partial(page, "/catalogue/hello/")),
     "redis cache": Scenario(cached_value),
     "cached sessions": Scenario(partial(page, "/catalogue/account/")),
     # {% if cookiecutter.template_engine == "jinja2" %}

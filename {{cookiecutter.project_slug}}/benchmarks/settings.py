@@ -126,6 +126,12 @@ def many_switches(settings: Settings) -> dict[str, Any]:
 
 
 # {% endif %}
+DJANGOS = {
+    "speed.middleware.ConditionalGetMiddleware": "django.middleware.http.ConditionalGetMiddleware",
+    "speed.middleware.ContentSecurityPolicyMiddleware": "django.middleware.csp.ContentSecurityPolicyMiddleware",
+    "speed.middleware.MessageMiddleware": "django.contrib.messages.middleware.MessageMiddleware",
+}
+
 # Django's own choice in place of each default.
 UNDO: dict[str, Callable[[Settings], dict[str, Any]]] = {
     # {% if cookiecutter.interface == "wsgi" %}
@@ -138,6 +144,10 @@ UNDO: dict[str, Callable[[Settings], dict[str, Any]]] = {
     ),
     "context switches": many_switches,
     # {% endif %}
+    "health check": lambda s: database(s, ENGINE="django.db.backends.postgresql"),
+    "lean middleware": lambda s: {
+        "MIDDLEWARE": [DJANGOS.get(path, path) for path in s["MIDDLEWARE"]]
+    },
     "redis cache": lambda s: {
         "CACHES": s["CACHES"]
         | {

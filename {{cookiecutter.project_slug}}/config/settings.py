@@ -150,7 +150,7 @@ sqlite = DATABASES["default"]["ENGINE"].endswith("sqlite3")
 # {% if cookiecutter.interface == "wsgi" %}
 # persistent connections: a new one costs more than most queries, so keep it between requests...
 DATABASES["default"]["CONN_MAX_AGE"] = 600  # seconds: outlives a quiet spell, frees memory
-# ...and ask whether it is alive before its first query, so a database restart costs no request.
+# ...and find out whether it is alive before its first query, so a database restart costs no request.
 DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 # {% else %}
 # connection pool: under ASGI a request may run on any thread, so connections that belong to a thread
@@ -167,6 +167,10 @@ if postgres:
         "reconnect_timeout": 3,
     }
 # {% endif %}
+
+# health check: Django's own costs each request a trip to the database.
+if DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
+    DATABASES["default"]["ENGINE"] = "speed.postgresql"
 
 if postgres:
     DATABASES["default"]["OPTIONS"].setdefault("connect_timeout", 5)  # seconds; libpq waits minutes
@@ -234,6 +238,8 @@ if DEBUG:
 # Without the cache the site is slower, not broken: log the failure and go on.
 DJANGO_REDIS_IGNORE_EXCEPTIONS = True
 DJANGO_REDIS_LOG_IGNORED_EXCEPTIONS = True
+# Its own choice, written down: it looks for the name after each request, which takes longer in vain.
+DJANGO_REDIS_CLOSE_CONNECTION = False
 
 # cached sessions: Django's own asks the database on each request of a signed-in visitor. These are
 # read from the cache and kept in the database too, so a lost cache signs nobody out.
@@ -242,16 +248,18 @@ SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
 
 toolbar = DEBUG and not testing
 
+# lean middleware: those of speed.middleware are Django's, which get ready for each request what few
+# requests need.
 MIDDLEWARE = [
     # First, so that a probe needs neither HTTPS nor a known Host.
     "core.health.HealthMiddleware",
     "django.middleware.security.SecurityMiddleware",
-    "django.middleware.csp.ContentSecurityPolicyMiddleware",
+    "speed.middleware.ContentSecurityPolicyMiddleware",
     # compression: zstd, brotli or gzip, with noise against BREACH. Above ConditionalGet: below it,
     # the noise would change the ETag each time and no 304 would ever be sent.
     "django_http_compression.middleware.HttpCompressionMiddleware",
     # conditional GET: a page that the visitor already has is answered with 304 and no body.
-    "django.middleware.http.ConditionalGetMiddleware",
+    "speed.middleware.ConditionalGetMiddleware",
     # page cache: keeps the finished pages of views that ask for it, if they show nobody's own data.
     "speed.pages.PageCacheMiddleware",
     *(["debug_toolbar.middleware.DebugToolbarMiddleware"] if toolbar else []),
@@ -261,7 +269,7 @@ MIDDLEWARE = [
     # cached user: off, because a change that sends no signal shows after a minute only. To spare each
     # page of a signed-in visitor a query, write speed.users.CachedUserMiddleware here.
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django.contrib.messages.middleware.MessageMiddleware",
+    "speed.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     *(["zeal.middleware.zeal_middleware"] if DEBUG else []),
 ]

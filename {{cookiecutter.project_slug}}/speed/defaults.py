@@ -51,6 +51,22 @@ DEFAULTS = (
     ),
     # {% endif %}
     Default(
+        name="health check",
+        setting="DATABASES: ENGINE speed.postgresql",
+        django="a query of its own before the first one of each request",
+        buys="A connection that was in use a moment ago is known to be alive without a query.",
+        scenario="a page with one query",
+        module="speed.postgresql",
+    ),
+    Default(
+        name="lean middleware",
+        setting="MIDDLEWARE: those of speed.middleware",
+        django="a store for messages, a policy and a comparison of ETags for each request",
+        buys="A request that needs none of them has none of them made.",
+        scenario="a page without a query",
+        module="speed.middleware",
+    ),
+    Default(
         name="redis cache",
         setting="CACHES: django-redis, one database per alias",
         django="LocMemCache, private to each process; its client for Redis makes a new client per call",

@@ -1,4 +1,4 @@
-"""Django's own tests of what `speed.urls`, `speed.loops` and `speed.instances` take the place of."""
+"""Django's own tests of what some modules of `speed` take the place of."""
 
 import re
 import shutil
@@ -27,6 +27,13 @@ RUNS = {
         3000,
         r"compiled: (\d+)",
         100_000,
+    ),
+    "run_with_middleware.py": (
+        "admin_views.test_csp auth_tests check_framework conditional_processing context_processors"
+        " flatpages_tests messages_tests middleware test_client test_client_regress view_tests",
+        1500,
+        r"answered: (\d+)",
+        25,
     ),
     "run_with_instances.py": (
         "basic composite_pk contenttypes_tests custom_managers custom_methods custom_pk defer"
