@@ -35,7 +35,8 @@ def wrapper(request: pytest.FixtureRequest) -> Iterator[Any]:
     """A connection beside that of the tests, under the same settings."""
     same = deepcopy(connections.settings["default"])
     # {% if cookiecutter.interface == "asgi" %}
-    same["OPTIONS"]["pool"]["max_size"] = 1  # so that each request gets what the last one had
+    # Of one connection, which each request gets.
+    same["OPTIONS"]["pool"] = {"min_size": 1, "max_size": 1}
     # {% endif %}
     made = request.param(same, "beside")
     yield made

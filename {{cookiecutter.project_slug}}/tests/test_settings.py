@@ -24,6 +24,7 @@ READ_ELSEWHERE = {
     # {% endif %}
     "BASE_DIR",  # by other settings
     "DEBUG_TOOLBAR_PANELS",
+    "DJANGO_REDIS_CLOSE_CONNECTION",
     "DJANGO_REDIS_IGNORE_EXCEPTIONS",
     "DJANGO_REDIS_LOG_IGNORED_EXCEPTIONS",
     "LOCAL_HTTP",  # by config/server.py

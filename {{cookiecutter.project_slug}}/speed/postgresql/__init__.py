@@ -5,9 +5,7 @@ One that was in use a moment ago, and of which nothing has been heard since, nee
 ended it, there were something to read.
 """
 
-from typing import Any
-
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connections
 
 from speed import Finding
 
@@ -16,12 +14,8 @@ def finding() -> Finding:
     """Say whether the default database is one of these."""
     from speed.postgresql import base
 
-    known: Any = connection
-    if known.vendor not in (
-        "postgresql",
-        "unknown",
-    ):  # unknown: development before it has started one
+    known = connections[DEFAULT_DB_ALIAS]
+    if known.vendor != "postgresql":
         return None, lambda: f"{known.display_name} is asked nothing"
-    ours = known.vendor == "unknown" or isinstance(known, base.DatabaseWrapper)
-    told = base.told
+    ours, told = isinstance(known, base.DatabaseWrapper), base.told
     return ours, lambda: f"known without a query: {told['known']}, with one: {told['asked']}"

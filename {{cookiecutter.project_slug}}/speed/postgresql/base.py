@@ -58,10 +58,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def __init__(self, settings_dict: dict[str, Any], alias: str = DEFAULT_DB_ALIAS) -> None:
         super().__init__(settings_dict, alias)
-        options = settings_dict["OPTIONS"]
-        if settings_dict["CONN_HEALTH_CHECKS"] and isinstance(options.get("pool"), dict):
-            pool = {"check": check, **options["pool"]}
-            self.settings_dict = {**settings_dict, "OPTIONS": {**options, "pool": pool}}
+        pool = settings_dict["OPTIONS"].get("pool")
+        if settings_dict["CONN_HEALTH_CHECKS"] and isinstance(pool, dict):
+            pool.setdefault("check", check)
 
     def close_if_health_check_failed(self) -> None:
         """Close the connection if it is lost; ask only one that may be."""
