@@ -26,21 +26,22 @@ CHOSEN = [
     ("asgi", "tests/test_handler.py", "tests/test_handler.py"),
     ("jinja2", "tests/test_jinja.py", "tests/test_jinja.py"),
     ("wsgi", "config/wsgi.py", "config/wsgi.py"),
+    ("wsgi", "speed/postgresql", "speed/postgresql"),
+    ("wsgi", "tests/test_postgresql.py", "tests/test_postgresql.py"),
 ]
 
 for answer, name, target in CHOSEN:
     source = Path(name)
     if not source.exists():
         sys.exit(f"hooks/post_gen_project.py names {name}, which the template does not have.")
-    if source.is_dir():
-        if answer in ANSWERS:
-            # Laid over the folder, not put in its place: what a team has added there stays.
-            shutil.copytree(source, target, dirs_exist_ok=True)
+    if answer not in ANSWERS:
+        shutil.rmtree(source) if source.is_dir() else source.unlink()
+    elif source.is_dir() and name != target:
+        # Laid over the folder, not put in its place: what a team has added there stays.
+        shutil.copytree(source, target, dirs_exist_ok=True)
         shutil.rmtree(source)
-    elif answer in ANSWERS:
+    elif name != target:
         source.replace(target)
-    else:
-        source.unlink()
 
 # "x" leaves an .env alone that is there already: it belongs to its developer. 0600: it has a secret.
 owner_only = functools.partial(os.open, mode=0o600)

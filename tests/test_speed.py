@@ -21,12 +21,11 @@ ASGI = "config/asgi.py"
 STATIC = "from django.templatetags.static import static\nfrom jinja2 import Environment\n\n"
 WITHOUT: dict[str, list[tuple[str, str, str]]] = {
     "middleware": [
-        (SETTINGS, r"# lean middleware: .*\n# .*\n", ""),
-        (SETTINGS, r"speed\.middleware\.Cont", "django.middleware.csp.Cont"),
+        (SETTINGS, r"# lean middleware: .*\n", ""),
         (SETTINGS, r"speed\.middleware\.Cond", "django.middleware.http.Cond"),
         (SETTINGS, r"speed\.middleware\.Mess", "django.contrib.messages.middleware.Mess"),
     ],
-    "postgresql": [(SETTINGS, r"# health check: .*\n.*\n.*\n\n", "")],
+    "postgresql": [(SETTINGS, r"# health check: .*\n.*\n.*\n", "")],
     "handler": [
         (ASGI, r"from speed\.handler .*\n", ""),
         (ASGI, r"(?=\nfrom speed)", "from django.core.asgi import get_asgi_application\n"),

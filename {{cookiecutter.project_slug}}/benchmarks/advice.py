@@ -526,8 +526,8 @@ def at_new(view: Callable[..., Any]) -> Changes:
 
 def middleware(*above: str, below: tuple[str, ...] = ()) -> Changes:
     """Put middleware around the project's, of which compression is left out."""
-    twice = tuple(f".{name.rpartition('.')[2]}" for name in (GZIP, ANY, *above))
-    own = (name for name in settings.MIDDLEWARE if not name.endswith(twice))
+    names = tuple(f".{name.rpartition('.')[2]}" for name in (GZIP, ANY, *above))
+    own = (name for name in settings.MIDDLEWARE if not name.endswith(names))
     return {"MIDDLEWARE": [*above, *own, *below]}
 
 

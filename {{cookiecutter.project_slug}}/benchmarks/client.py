@@ -15,7 +15,7 @@ CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked", re.IGNORECASE)
 CLOSE = re.compile(rb"\r\nconnection: *close", re.IGNORECASE)
 ACCEPT = "gzip, deflate, br, zstd"  # encodings, as browsers send them
 PATIENCE = 30  # seconds that an answer may take
-PART = 1 << 16  # bytes read at once: the memory for more costs more than all else here
+PART = 1 << 16  # bytes read at once: room for more is fetched from the kernel each time
 
 Request = bytes
 

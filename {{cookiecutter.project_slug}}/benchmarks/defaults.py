@@ -287,11 +287,11 @@ DEVELOPMENT = ("manage.py", "runserver", "--noreload", "127.0.0.1:PORT")
 SCENARIOS = {
     # {% if cookiecutter.interface == "wsgi" %}
     "persistent connections": Scenario(partial(visits, path="/catalogue/count/")),
+    "health check": Scenario(partial(visits, path="/catalogue/count/")),
     # {% else %}
     "connection pool": Scenario(partial(visits, path="/catalogue/count/")),
     "context switches": Scenario(partial(visits, path="/catalogue/hello/", visitors=VISITORS)),
     # {% endif %}
-    "health check": Scenario(partial(visits, path="/catalogue/count/")),
     "lean middleware": Scenario(partial(page, "/catalogue/hello/")),
     "redis cache": Scenario(cached_value),
     "cached sessions": Scenario(partial(page, "/catalogue/account/")),

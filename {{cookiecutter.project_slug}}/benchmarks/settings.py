@@ -128,7 +128,6 @@ def many_switches(settings: Settings) -> dict[str, Any]:
 # {% endif %}
 DJANGOS = {
     "speed.middleware.ConditionalGetMiddleware": "django.middleware.http.ConditionalGetMiddleware",
-    "speed.middleware.ContentSecurityPolicyMiddleware": "django.middleware.csp.ContentSecurityPolicyMiddleware",
     "speed.middleware.MessageMiddleware": "django.contrib.messages.middleware.MessageMiddleware",
 }
 
@@ -136,6 +135,7 @@ DJANGOS = {
 UNDO: dict[str, Callable[[Settings], dict[str, Any]]] = {
     # {% if cookiecutter.interface == "wsgi" %}
     "persistent connections": lambda s: database(s, CONN_MAX_AGE=0, CONN_HEALTH_CHECKS=False),
+    "health check": lambda s: database(s, ENGINE="django.db.backends.postgresql"),
     # {% else %}
     "connection pool": lambda s: database(
         s,
@@ -144,7 +144,6 @@ UNDO: dict[str, Callable[[Settings], dict[str, Any]]] = {
     ),
     "context switches": many_switches,
     # {% endif %}
-    "health check": lambda s: database(s, ENGINE="django.db.backends.postgresql"),
     "lean middleware": lambda s: {
         "MIDDLEWARE": [DJANGOS.get(path, path) for path in s["MIDDLEWARE"]]
     },

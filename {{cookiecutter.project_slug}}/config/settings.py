@@ -152,6 +152,9 @@ sqlite = DATABASES["default"]["ENGINE"].endswith("sqlite3")
 DATABASES["default"]["CONN_MAX_AGE"] = 600  # seconds: outlives a quiet spell, frees memory
 # ...and find out whether it is alive before its first query, so a database restart costs no request.
 DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+# health check: Django's own costs each request a trip to the database, this one only after a rest.
+if DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
+    DATABASES["default"]["ENGINE"] = "speed.postgresql"
 # {% else %}
 # connection pool: under ASGI a request may run on any thread, so connections that belong to a thread
 # (CONN_MAX_AGE) pile up unused. A pool hands them on, and tries each before a request gets it.
@@ -167,10 +170,6 @@ if postgres:
         "reconnect_timeout": 3,
     }
 # {% endif %}
-
-# health check: Django's own costs each request a trip to the database.
-if DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
-    DATABASES["default"]["ENGINE"] = "speed.postgresql"
 
 if postgres:
     DATABASES["default"]["OPTIONS"].setdefault("connect_timeout", 5)  # seconds; libpq waits minutes
@@ -238,7 +237,7 @@ if DEBUG:
 # Without the cache the site is slower, not broken: log the failure and go on.
 DJANGO_REDIS_IGNORE_EXCEPTIONS = True
 DJANGO_REDIS_LOG_IGNORED_EXCEPTIONS = True
-# Its own choice, written down: it looks for the name after each request, which takes longer in vain.
+# django-redis's own choice. Left out, it would be looked for in vain after each request.
 DJANGO_REDIS_CLOSE_CONNECTION = False
 
 # cached sessions: Django's own asks the database on each request of a signed-in visitor. These are
@@ -248,13 +247,12 @@ SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
 
 toolbar = DEBUG and not testing
 
-# lean middleware: those of speed.middleware are Django's, which get ready for each request what few
-# requests need.
+# lean middleware: Django's own of the same names get ready, for each request, what few requests need.
 MIDDLEWARE = [
     # First, so that a probe needs neither HTTPS nor a known Host.
     "core.health.HealthMiddleware",
     "django.middleware.security.SecurityMiddleware",
-    "speed.middleware.ContentSecurityPolicyMiddleware",
+    "django.middleware.csp.ContentSecurityPolicyMiddleware",
     # compression: zstd, brotli or gzip, with noise against BREACH. Above ConditionalGet: below it,
     # the noise would change the ETag each time and no 304 would ever be sent.
     "django_http_compression.middleware.HttpCompressionMiddleware",

@@ -33,6 +33,14 @@ DEFAULTS = (
         buys="A request finds its database connection open instead of making one.",
         scenario="a page with one query",
     ),
+    Default(
+        name="health check",
+        setting="DATABASES: ENGINE speed.postgresql",
+        django="CONN_HEALTH_CHECKS sends a query before the first one of each request",
+        buys="A connection that was in use a moment ago is known to be alive without a query.",
+        scenario="a page with one query",
+        module="speed.postgresql",
+    ),
     # {% else %}
     Default(
         name="connection pool",
@@ -51,18 +59,10 @@ DEFAULTS = (
     ),
     # {% endif %}
     Default(
-        name="health check",
-        setting="DATABASES: ENGINE speed.postgresql",
-        django="a query of its own before the first one of each request",
-        buys="A connection that was in use a moment ago is known to be alive without a query.",
-        scenario="a page with one query",
-        module="speed.postgresql",
-    ),
-    Default(
         name="lean middleware",
         setting="MIDDLEWARE: those of speed.middleware",
-        django="a store for messages, a policy and a comparison of ETags for each request",
-        buys="A request that needs none of them has none of them made.",
+        django="a storage for messages and a comparison of ETags for each request",
+        buys="A request that needs neither costs neither.",
         scenario="a page without a query",
         module="speed.middleware",
     ),

@@ -1,7 +1,7 @@
-"""Lean middleware: Django's, without the work that most requests have no use for.
+"""Lean middleware: Django's, without the work for which most requests have no use.
 
-Each class inherits Django's of the same name, and sends what that one sends. Where a page is small, or kept,
-most of its time goes into middleware.
+Each class inherits Django's of the same name, and sends what that one sends. Where a page is small, or comes
+from the page cache, most of its time goes into middleware.
 """
 
 from functools import partial
@@ -12,76 +12,63 @@ from django.contrib.messages import middleware as messages
 from django.contrib.messages.storage import default_storage
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from django.middleware import csp, http
+from django.middleware import http
 from django.utils.cache import set_response_etag
-from django.utils.csp import CSP, build_policy
 from django.utils.functional import SimpleLazyObject, empty
 
 from speed import Finding
 
-CONDITIONS = ("IF_MATCH", "IF_MODIFIED_SINCE", "IF_NONE_MATCH", "IF_UNMODIFIED_SINCE")
+CONDITIONS = frozenset(
+    {
+        "HTTP_IF_MATCH",
+        "HTTP_IF_MODIFIED_SINCE",
+        "HTTP_IF_NONE_MATCH",
+        "HTTP_IF_UNMODIFIED_SINCE",
+    }
+)
 
 
 class ConditionalGetMiddleware(http.ConditionalGetMiddleware):
-    """Compares the ETag of a page with what the browser has, if the browser says what it has."""
-
-    conditions = frozenset(f"HTTP_{name}" for name in CONDITIONS)
+    """Compares a page with what the browser has only if the browser says what it has."""
 
     def process_response(
         self, request: HttpRequest, response: HttpResponseBase
     ) -> HttpResponseBase:
-        """Give the page its ETag, and leave the rest to Django, if there is a rest."""
-        if self.conditions.isdisjoint(request.META):
-            if request.method == "GET" and "ETag" not in response and self.needs_etag(response):
-                set_response_etag(response)
-            return response
-        return super().process_response(request, response)
-
-
-class ContentSecurityPolicyMiddleware(csp.ContentSecurityPolicyMiddleware):
-    """Writes the policies of the settings once, and anew for a page with a nonce or policy of its own."""
-
-    def __init__(self, get_response: Any) -> None:
-        super().__init__(get_response)
-        self.written: dict[str, tuple[object, str]] = {}
-
-    def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
-        """Send the policies of the settings."""
-        own = hasattr(response, "_csp_config") or hasattr(response, "_csp_ro_config")
-        if own or csp.get_nonce(request):
+        """Give the page its ETag; where there is something to compare, leave that to Django."""
+        if not CONDITIONS.isdisjoint(request.META):
             return super().process_response(request, response)
-        policies: dict[str, Any] = {
-            str(CSP.HEADER_ENFORCE): settings.SECURE_CSP,
-            str(CSP.HEADER_REPORT_ONLY): settings.SECURE_CSP_REPORT_ONLY,
-        }
-        for header, config in policies.items():
-            if config and header not in response:
-                known, policy = self.written.get(header, (None, ""))
-                if known is not config:
-                    policy = build_policy(config)
-                    self.written[header] = config, policy
-                response.headers[header] = policy
+        if request.method == "GET" and self.needs_etag(response) and "ETag" not in response:
+            set_response_etag(response)
         return response
 
 
 class MessageMiddleware(messages.MessageMiddleware):
-    """Makes the store of a visitor's messages when one is added or asked for."""
+    """Makes the storage of a visitor's messages when one is added or read.
+
+    One of your own, which may do more than that, is made for each request, as by Django.
+    """
 
     def process_request(self, request: Any) -> None:
-        """Promise a store."""
-        request._messages = SimpleLazyObject(partial(default_storage, request))
+        """Make the storage lazily."""
+        djangos = settings.MESSAGE_STORAGE.startswith("django.contrib.messages.storage.")
+        if djangos and hasattr(request, "session"):
+            request._messages = SimpleLazyObject(partial(default_storage, request))
+        else:
+            super().process_request(request)
 
     def process_response(self, request: Any, response: HttpResponse) -> HttpResponse:
-        """Save the messages, unless nobody has looked at them."""
-        store = getattr(request, "_messages", None)
-        if type(store) is SimpleLazyObject and store._wrapped is empty:
+        """Save the messages, unless nobody has asked for their storage."""
+        storage = getattr(request, "_messages", None)
+        if type(storage) is SimpleLazyObject and storage._wrapped is empty:
             return response
         return super().process_response(request, response)
 
 
 def finding() -> Finding:
-    """Say whether one of Django's own stands where one of these could."""
-    ours = (ConditionalGetMiddleware, ContentSecurityPolicyMiddleware, MessageMiddleware)
-    names = {f"{one.__mro__[1].__module__}.{one.__name__}" for one in ours}
-    left = [path for path in settings.MIDDLEWARE if path in names]
-    return not left, lambda: ", ".join(left) or "no store for messages until one is added or shown"
+    """Say whether these stand in the place of Django's."""
+    names = {
+        f"{one.__base__.__module__}.{one.__name__}"
+        for one in (ConditionalGetMiddleware, MessageMiddleware)
+    }
+    djangos = [path for path in settings.MIDDLEWARE if path in names]
+    return not djangos, lambda: ", ".join(djangos) or "no storage for messages that nobody reads"

@@ -1,23 +1,24 @@
-"""The lean middleware sends what Django's sends, and leaves out what it says."""
+"""The lean middleware sends what Django's sends, and does not do what it promises to leave out."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from django.conf import LazySettings
 from django.contrib import messages
 from django.contrib.messages.storage.fallback import FallbackStorage
+from django.core.exceptions import ImproperlyConfigured
+from django.core.handlers.base import BaseHandler
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
-from django.middleware.csp import get_nonce
+from django.http.response import HttpResponseBase
+from django.middleware import http
 from django.test import Client, RequestFactory
-from django.utils.csp import CSP, build_policy
-from django.utils.module_loading import import_string
-from django.views.decorators.csp import csp_override, csp_report_only_override
+from django.urls import ResolverMatch
+from django.utils.cache import get_conditional_response
 
 from speed import middleware
 
 DATE = "Sun, 29 Nov 2026 18:00:00 GMT"
-OWN_POLICY = {"default-src": [CSP.NONE], "script-src": [CSP.NONCE]}
 
 
 def page(**headers: str) -> Callable[[HttpRequest], HttpResponse]:
@@ -34,23 +35,14 @@ def missing(request: HttpRequest) -> HttpResponse:
     return HttpResponse("none", status=404)
 
 
-def with_nonce(request: HttpRequest) -> HttpResponse:
-    return HttpResponse("a nonce" if str(get_nonce(request)) else "")
-
-
 PAGES: dict[str, Callable[[HttpRequest], Any]] = {
     "a page": page(),
     "an empty page": lambda request: HttpResponse(),
     "a page that says its ETag": page(ETag='"mine"'),
     "a page that says its date": page(Last_Modified=DATE),
     "a page that no cache may have": page(Cache_Control="no-store"),
-    "a page with a policy": page(Content_Security_Policy="default-src *"),
-    "a page with a policy to report": page(Content_Security_Policy_Report_Only="default-src *"),
     "a stream": stream,
     "no page": missing,
-    "another policy": csp_override(OWN_POLICY)(page()),
-    "no policy": csp_override({})(page()),
-    "another policy to report": csp_report_only_override(OWN_POLICY)(page()),
 }
 ASKED: list[dict[str, Any]] = [
     {},
@@ -62,7 +54,6 @@ ASKED: list[dict[str, Any]] = [
     {"REQUEST_METHOD": "HEAD"},
     {"REQUEST_METHOD": "POST", "HTTP_IF_NONE_MATCH": "*"},
 ]
-CLASSES = ("ConditionalGetMiddleware", "ContentSecurityPolicyMiddleware")
 
 
 def sent(middleware: Any, view: Any, asked: dict[str, Any]) -> tuple[int, object, bytes]:
@@ -72,46 +63,30 @@ def sent(middleware: Any, view: Any, asked: dict[str, Any]) -> tuple[int, object
 
 
 @pytest.mark.parametrize("name", PAGES)
-@pytest.mark.parametrize("kind", CLASSES)
-def test_an_answer_is_that_of_djangos_own(settings: LazySettings, kind: str, name: str) -> None:
-    settings.SECURE_CSP_REPORT_ONLY = {"img-src": {CSP.SELF, "data:"}, "script-src": CSP.NONCE}
-    ours: Any = getattr(middleware, kind)
+def test_an_answer_has_the_etag_and_the_status_that_django_gives_it(name: str) -> None:
+    ours, djangos = middleware.ConditionalGetMiddleware, http.ConditionalGetMiddleware
     for asked in ASKED:
-        assert sent(ours, PAGES[name], asked) == sent(ours.__mro__[1], PAGES[name], asked)
+        assert sent(ours, PAGES[name], asked) == sent(djangos, PAGES[name], asked)
 
 
-def test_a_policy_is_written_once_and_anew_when_settings_change(
-    settings: LazySettings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    written: list[Any] = []
+def test_a_first_visit_compares_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[HttpRequest] = []
 
-    def noted(config: Any) -> str:
-        written.append(config)
-        return build_policy(config)
+    def noted(request: HttpRequest, **options: Any) -> Any:
+        compared.append(request)
+        return get_conditional_response(request, **options)
 
-    monkeypatch.setattr(middleware, "build_policy", noted)
-    answer: Any = middleware.ContentSecurityPolicyMiddleware(page())
-    request = RequestFactory().get("/")
-    first, second = (answer(request)[CSP.HEADER_ENFORCE] for _ in range(2))
-    assert first == second
-    assert written == [settings.SECURE_CSP]
-    settings.SECURE_CSP = {"default-src": [CSP.NONE]}
-    assert answer(request)[CSP.HEADER_ENFORCE] == "default-src 'none'"
-
-
-def test_a_page_with_a_nonce_has_it_in_its_policy(settings: LazySettings) -> None:
-    settings.SECURE_CSP = {"script-src": [CSP.SELF, CSP.NONCE]}
-    answer: Any = middleware.ContentSecurityPolicyMiddleware(with_nonce)
-    policies = {answer(RequestFactory().get("/"))[CSP.HEADER_ENFORCE] for _ in range(2)}
-    assert len(policies) == 2
-    assert all("'nonce-" in policy for policy in policies)
-    answer.get_response = page()
-    assert answer(RequestFactory().get("/"))[CSP.HEADER_ENFORCE] == "script-src 'self'"
+    monkeypatch.setattr(http, "get_conditional_response", noted)
+    first = sent(middleware.ConditionalGetMiddleware, page(), {})
+    assert compared == []
+    again = {"HTTP_IF_NONE_MATCH": dict(cast(Any, first[1]))["ETag"]}
+    assert sent(middleware.ConditionalGetMiddleware, page(), again)[0] == 304
+    assert len(compared) == 1
 
 
 @pytest.fixture
-def stores(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """The stores of messages that are made."""
+def storages(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """The storages of messages that are made."""
     made: list[object] = []
     init = FallbackStorage.__init__
 
@@ -123,6 +98,15 @@ def stores(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     return made
 
 
+class OwnStorage(FallbackStorage):
+    """A storage of a project's own, which marks each answer."""
+
+    def update(self, response: HttpResponseBase) -> Any:
+        """Mark it."""
+        response["X-Updated"] = "yes"
+        return super().update(response)
+
+
 def greet(request: HttpRequest) -> HttpResponse:
     """Leave a message for the next page."""
     messages.success(request, "Wëlcome")
@@ -130,36 +114,89 @@ def greet(request: HttpRequest) -> HttpResponse:
 
 
 def show(request: HttpRequest) -> HttpResponse:
+    """Show the messages."""
     return HttpResponse(", ".join(map(str, messages.get_messages(request))))
 
 
-def test_a_request_without_messages_makes_no_store(client: Client, stores: list[object]) -> None:
-    client.get("/health/live/")
-    assert client.get("/nowhere/").status_code == 404
-    assert stores == []
+def keep_none(request: Any) -> HttpResponse:
+    """Do without messages."""
+    del request._messages
+    return HttpResponse()
+
+
+def keep_own(request: Any) -> HttpResponse:
+    """Put another storage in the place of the first."""
+    request._messages = OwnStorage(request)
+    return HttpResponse()
+
+
+def greet_too_long(request: HttpRequest) -> HttpResponse:
+    """Leave a message for which a cookie has no room."""
+    messages.success(request, "".join(map(str, range(2000))))
+    return HttpResponse()
+
+
+Visit = Callable[[Callable[[Any], HttpResponse]], Any]
+
+
+@pytest.fixture
+def visit(client: Client, monkeypatch: pytest.MonkeyPatch) -> Visit:
+    """Ask the project for a page that a view makes."""
+
+    def one(view: Callable[[Any], HttpResponse]) -> Any:
+        resolved = ResolverMatch(view, (), {})
+        monkeypatch.setattr(BaseHandler, "resolve_request", lambda self, request: resolved)
+        return client.get("/")
+
+    return one
+
+
+def test_a_request_without_messages_makes_no_storage(visit: Visit, storages: list[object]) -> None:
+    assert visit(page()).status_code == 200
+    assert storages == []
 
 
 def test_a_message_is_shown_on_the_next_page_and_no_other(
-    client: Client, stores: list[object], monkeypatch: pytest.MonkeyPatch
+    visit: Visit, storages: list[object]
 ) -> None:
-    views = {"/greet/": greet, "/show/": show}
-    monkeypatch.setattr(
-        "django.core.handlers.base.BaseHandler.resolve_request",
-        lambda self, request: (views[request.path], (), {}),
-    )
-    client.get("/greet/")
-    assert client.get("/show/").content.decode() == "Wëlcome"
-    assert client.get("/show/").content == b""
-    assert len(stores) == 3
+    visit(greet)
+    assert visit(show).content.decode() == "Wëlcome"
+    assert visit(show).content == b""
+    assert len(storages) == 3
 
 
-def test_a_default_goes_back_to_django_by_one_line(settings: LazySettings) -> None:
-    for name in (*CLASSES, "MessageMiddleware"):
-        ours = f"speed.middleware.{name}"
-        django = import_string(ours).__mro__[1]
-        undone = [path.replace(ours, f"{django.__module__}.{name}") for path in settings.MIDDLEWARE]
-        assert middleware.finding()[0]
-        settings.MIDDLEWARE, kept = undone, settings.MIDDLEWARE
-        holds, show = middleware.finding()
-        assert (holds, show()) == (False, f"{django.__module__}.{name}")
-        settings.MIDDLEWARE = kept
+def test_a_view_may_do_without_messages_or_keep_them_itself(visit: Visit) -> None:
+    assert visit(keep_none).status_code == 200
+    assert visit(keep_own)["X-Updated"] == "yes"
+
+
+def test_a_storage_of_ones_own_sees_each_request(visit: Visit, settings: LazySettings) -> None:
+    settings.MESSAGE_STORAGE = f"{__name__}.OwnStorage"
+    assert visit(page())["X-Updated"] == "yes"
+
+
+def test_a_message_for_which_there_is_no_room_is_reported(
+    visit: Visit, settings: LazySettings
+) -> None:
+    settings.DEBUG = True
+    settings.MESSAGE_STORAGE = "django.contrib.messages.storage.cookie.CookieStorage"
+    with pytest.raises(ValueError, match="Not all temporary messages could be stored"):
+        visit(greet_too_long)
+
+
+def test_a_storage_in_the_session_needs_a_session(visit: Visit, settings: LazySettings) -> None:
+    settings.MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
+    settings.MIDDLEWARE = ["speed.middleware.MessageMiddleware"]
+    with pytest.raises(ImproperlyConfigured, match="requires session middleware"):
+        visit(page())
+
+
+@pytest.mark.parametrize("name", ["ConditionalGetMiddleware", "MessageMiddleware"])
+def test_djangos_own_in_its_place_is_found(settings: LazySettings, name: str) -> None:
+    assert middleware.finding()[0]
+    module = {"C": "django.middleware.http", "M": "django.contrib.messages.middleware"}[name[0]]
+    settings.MIDDLEWARE = [
+        path.replace(f"speed.middleware.{name}", f"{module}.{name}") for path in settings.MIDDLEWARE
+    ]
+    holds, show = middleware.finding()
+    assert (holds, show()) == (False, f"{module}.{name}")

@@ -1,47 +1,47 @@
-"""A kept connection is known to be alive without a query, and found lost when it is."""
+"""A kept connection is known to be alive without a query, and found lost when it is lost."""
 
+import select
 from collections.abc import Callable, Iterator
 from copy import deepcopy
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
 import pytest
-from django.db import connection, connections
+from django.db import IntegrityError, connection, connections
 from django.db.backends.postgresql.base import DatabaseWrapper as DjangosWrapper
 
 from speed.postgresql import base
 
 pytestmark = pytest.mark.django_db
-CHECKS = ("SELECT 1", "")  # what Django sends on a connection, and on one from a pool
 Visit = Callable[[], int]
 
 
 @pytest.fixture
 def checks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What the database is sent to see whether it answers."""
+    """The queries by which Django asks a connection whether it is alive."""
     found: list[str] = []
     execute: Any = psycopg.Cursor.execute
 
     def noted(self: Any, query: str, *args: Any, **options: Any) -> Any:
-        found.extend({query}.intersection(CHECKS))
+        found.extend({query}.intersection(["SELECT 1"]))
         return execute(self, query, *args, **options)
 
     monkeypatch.setattr(psycopg.Cursor, "execute", noted)
     return found
 
 
-@pytest.fixture(params=[base.DatabaseWrapper])
+def ours(**changes: Any) -> Callable[[dict[str, Any]], base.DatabaseWrapper]:
+    """Return what makes a connection under changed settings."""
+    return lambda settings: base.DatabaseWrapper(settings | changes, "beside")
+
+
+@pytest.fixture(params=[ours()])
 def wrapper(request: pytest.FixtureRequest) -> Iterator[Any]:
     """A connection beside that of the tests, under the same settings."""
-    same = deepcopy(connections.settings["default"])
-    # {% if cookiecutter.interface == "asgi" %}
-    # Of one connection, which each request gets.
-    same["OPTIONS"]["pool"] = {"min_size": 1, "max_size": 1}
-    # {% endif %}
-    made = request.param(same, "beside")
+    made = request.param(deepcopy(connections.settings["default"]))
     yield made
     made.close()
-    made.close_pool()
 
 
 @pytest.fixture
@@ -49,16 +49,21 @@ def visit(wrapper: Any) -> Visit:
     """A request that makes one query; the process of the database that answers."""
 
     def one() -> int:
-        # {% if cookiecutter.interface == "wsgi" %}
-        wrapper.close_if_unusable_or_obsolete()  # as at the end of the last request
-        # {% else %}
-        wrapper.close()  # as at the end of the last request: gives it back to the pool
-        # {% endif %}
         with wrapper.cursor() as cursor:
             cursor.execute("SELECT pg_backend_pid()")
-            return int(cursor.fetchone()[0])
+            found = int(cursor.fetchone()[0])
+        wrapper.close_if_unusable_or_obsolete()  # as Django does after a request
+        return found
 
     return one
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """The seconds that the health check sees, as `now`."""
+    seconds = SimpleNamespace(now=5.0)
+    monkeypatch.setattr(base, "time", SimpleNamespace(monotonic=lambda: seconds.now))
+    return seconds
 
 
 def end(pid: int) -> None:
@@ -70,56 +75,84 @@ def end(pid: int) -> None:
 
 @pytest.mark.parametrize(
     ("wrapper", "sent"),
-    [(base.DatabaseWrapper, 0), (DjangosWrapper, 1)],
+    [(ours(), 1), (lambda settings: DjangosWrapper(settings, "beside"), 4)],
     ids=["ours", "Django's"],
     indirect=["wrapper"],
 )
-def test_a_connection_that_was_just_in_use_is_asked_nothing(
-    visit: Visit, checks: list[str], sent: int
+def test_a_connection_in_use_is_asked_once_and_by_django_each_time(
+    visit: Visit, checks: list[str], clock: SimpleNamespace, sent: int
 ) -> None:
-    first, second = visit(), visit()  # one makes it, the other does not know yet that it is in use
-    checks.clear()
-    assert visit() == first == second
+    first = visit()
+    for _ in range(4):
+        clock.now += base.RECENT - 1
+        assert visit() == first
     assert len(checks) == sent
 
 
-def test_after_a_rest_it_is_asked(
+def test_a_connection_that_has_rested_is_asked(
+    visit: Visit, checks: list[str], clock: SimpleNamespace
+) -> None:
+    for expected in (0, 1, 2):
+        visit()
+        assert len(checks) == expected
+        clock.now += base.RECENT + 1
+
+
+def test_where_the_socket_cannot_be_looked_at_each_connection_is_asked(
     visit: Visit, checks: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    visit(), visit()
-    monkeypatch.setattr(base, "RECENT", 0)
-    checks.clear()
-    visit()
-    assert len(checks) == 1
+    monkeypatch.delattr(select, "poll")
+    visit(), visit(), visit()
+    assert len(checks) == 2
 
 
-@pytest.mark.parametrize("recent", [base.RECENT, 0])
-def test_a_connection_that_the_database_has_ended_costs_no_request(
-    visit: Visit, monkeypatch: pytest.MonkeyPatch, recent: int
-) -> None:
+def test_a_connection_that_the_database_has_ended_costs_no_request(visit: Visit) -> None:
     visit()
     lost = visit()
-    monkeypatch.setattr(base, "RECENT", recent)
     end(lost)
     assert visit() != lost
 
 
-def test_nor_does_one_that_this_process_has_closed(visit: Visit, wrapper: Any) -> None:
+def test_a_connection_that_somebody_has_closed_costs_no_request(visit: Visit, wrapper: Any) -> None:
     visit()
     closed = visit()
     wrapper.connection.close()
     assert visit() != closed
 
 
-def unchecked(settings: dict[str, Any], alias: str) -> base.DatabaseWrapper:
-    """Connect under settings without health checks."""
-    return base.DatabaseWrapper(settings | {"CONN_HEALTH_CHECKS": False}, alias)
+def begin(wrapper: Any) -> None:
+    """Open a transaction behind Django's back, and break it in a way that Django takes no note of."""
+    with wrapper.cursor() as cursor:
+        cursor.execute("BEGIN")
+        with pytest.raises(IntegrityError):
+            cursor.execute("DO $$ BEGIN RAISE unique_violation; END $$")
 
 
-@pytest.mark.parametrize("wrapper", [unchecked], indirect=True)
-def test_without_health_checks_there_is_none(
+def interrupt(wrapper: Any) -> None:
+    """Leave while a query is under way, as an exception from a signal does."""
+    wrapper.connection.pgconn.send_query(b"SELECT pg_sleep(1)")
+
+
+@pytest.mark.parametrize("leave", [begin, interrupt])
+def test_a_connection_that_a_request_has_left_in_no_state_to_be_used_costs_no_other(
+    visit: Visit, wrapper: Any, leave: Callable[[Any], None]
+) -> None:
+    visit()
+    left = visit()
+    leave(wrapper)
+    wrapper.close_if_unusable_or_obsolete()
+    assert visit() != left
+
+
+@pytest.mark.parametrize(
+    "wrapper",
+    [ours(CONN_HEALTH_CHECKS=False), ours(CONN_MAX_AGE=0)],
+    ids=["without health checks", "without kept connections"],
+    indirect=True,
+)
+def test_a_project_that_has_no_use_for_checks_makes_none(
     visit: Visit, checks: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(base, "is_known_to_live", None)
-    visit(), visit()
+    monkeypatch.setattr(base, "check_without_query", None)
+    visit(), visit(), visit()
     assert checks == []

@@ -16,7 +16,7 @@ tests = sys.argv.pop(1)
 sys.path[:0] = [tests, os.getcwd()]  # noqa: PTH109 - a string
 
 from django.contrib.messages import middleware as messages  # noqa: E402
-from django.middleware import csp, http  # noqa: E402
+from django.middleware import http  # noqa: E402
 
 from speed import middleware  # noqa: E402
 
@@ -37,7 +37,6 @@ def put(module: Any, name: str) -> None:
 
 
 put(http, "ConditionalGetMiddleware")
-put(csp, "ContentSecurityPolicyMiddleware")
 put(messages, "MessageMiddleware")
 
 

@@ -1,8 +1,8 @@
-"""PostgreSQL as Django speaks to it, but for how a kept connection is found to be alive.
+"""Health check: Django's backend for PostgreSQL, which asks a kept connection only if it may be lost.
 
-Django sends each connection a query of its own before the first one of a request, and waits for the answer.
-One that was in use a moment ago, and of which nothing has been heard since, needs none: had the database
-ended it, there were something to read.
+Django sends it a query of its own before the first one of a request, and waits for the answer. A connection
+that was in use a moment ago and has received nothing since is alive: had the database ended it, there would
+be something to read.
 """
 
 from django.db import DEFAULT_DB_ALIAS, connections
@@ -11,11 +11,16 @@ from speed import Finding
 
 
 def finding() -> Finding:
-    """Say whether the default database is one of these."""
+    """Say whether the default database has this backend."""
     from speed.postgresql import base
 
-    known = connections[DEFAULT_DB_ALIAS]
-    if known.vendor != "postgresql":
-        return None, lambda: f"{known.display_name} is asked nothing"
-    ours, told = isinstance(known, base.DatabaseWrapper), base.told
-    return ours, lambda: f"known without a query: {told['known']}, with one: {told['asked']}"
+    default = connections[DEFAULT_DB_ALIAS]
+    if default.vendor != "postgresql":
+        return None, lambda: f"{default.display_name} has a backend of its own"
+    checks = base.checks
+    return (
+        isinstance(default, base.DatabaseWrapper),
+        lambda: (
+            f"checks of this process without a query: {checks['spared']}, with: {checks['sent']}"
+        ),
+    )
