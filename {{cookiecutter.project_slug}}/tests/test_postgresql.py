@@ -1,6 +1,7 @@
 """A kept connection is known to be alive without a query, and found lost when it is lost."""
 
 import select
+from collections import Counter
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ import pytest
 from django.db import IntegrityError, connection, connections
 from django.db.backends.postgresql.base import DatabaseWrapper as DjangosWrapper
 
-from speed.postgresql import base
+from speed.postgresql import base, finding
 
 pytestmark = pytest.mark.django_db
 Visit = Callable[[], int]
@@ -61,7 +62,7 @@ def visit(wrapper: Any) -> Visit:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """The seconds that the health check sees, as `now`."""
-    seconds = SimpleNamespace(now=5.0)
+    seconds = SimpleNamespace(now=0.0)
     monkeypatch.setattr(base, "time", SimpleNamespace(monotonic=lambda: seconds.now))
     return seconds
 
@@ -82,20 +83,21 @@ def end(pid: int) -> None:
 def test_a_connection_in_use_is_asked_once_and_by_django_each_time(
     visit: Visit, checks: list[str], clock: SimpleNamespace, sent: int
 ) -> None:
-    first = visit()
+    first, spared = visit(), base.checks["spared"]
     for _ in range(4):
-        clock.now += base.RECENT - 1
+        clock.now += 4
         assert visit() == first
     assert len(checks) == sent
+    assert base.checks["spared"] - spared == 4 - sent
 
 
-def test_a_connection_that_has_rested_is_asked(
+def test_a_connection_that_has_rested_for_a_minute_is_asked(
     visit: Visit, checks: list[str], clock: SimpleNamespace
 ) -> None:
     for expected in (0, 1, 2):
         visit()
         assert len(checks) == expected
-        clock.now += base.RECENT + 1
+        clock.now += 60
 
 
 def test_where_the_socket_cannot_be_looked_at_each_connection_is_asked(
@@ -156,3 +158,13 @@ def test_a_project_that_has_no_use_for_checks_makes_none(
     monkeypatch.setattr(base, "check_without_query", None)
     visit(), visit(), visit()
     assert checks == []
+
+
+def test_the_check_knows_this_backend_from_djangos(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "checks", Counter(spared=3, sent=2))
+    holds, show = finding()
+    assert (holds, show()) == (True, "checks of this process without a query: 3, with: 2")
+    monkeypatch.setattr(base, "DatabaseWrapper", type("Other", (), {}))
+    assert finding()[0] is False
+    monkeypatch.setattr(connections["default"], "vendor", "sqlite")
+    assert finding()[0] is None
