@@ -19,11 +19,11 @@ checks: Counter[str] = Counter()  # without a query, and with
 
 
 def check_without_query(connection: Connection[Any]) -> bool:
-    """Return whether a connection is alive for all that can be known without asking; note when that was."""
+    """Return whether a connection needs no query to be known to be alive; note when it was checked."""
     now = time.monotonic()
     recent = now - last_checked.get(connection, -RECENT) < RECENT
     last_checked[connection] = now
-    # In a transaction that somebody has left open, or with a query under way, it is of no use.
+    # What a request has left in a transaction, or with a query under way, may be of no use to the next.
     idle = connection.pgconn.transaction_status == TransactionStatus.IDLE
     alive = recent and idle and is_quiet(connection.pgconn.socket)
     checks["spared" if alive else "sent"] += 1
