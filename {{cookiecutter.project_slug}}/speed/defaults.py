@@ -60,9 +60,9 @@ DEFAULTS = (
     # {% endif %}
     Default(
         name="lean middleware",
-        setting="MIDDLEWARE: those of speed.middleware",
+        setting="MIDDLEWARE: ConditionalGetMiddleware, MessageMiddleware of speed.middleware",
         django="a storage for messages and a comparison of ETags for each request",
-        buys="A request that needs neither costs neither.",
+        buys="A request without messages, and without an ETag to compare, costs neither.",
         scenario="a page without a query",
         module="speed.middleware",
     ),

@@ -12,7 +12,8 @@ import pytest
 from django.db import IntegrityError, connection, connections
 from django.db.backends.postgresql.base import DatabaseWrapper as DjangosWrapper
 
-from speed.postgresql import base, finding
+import speed.postgresql
+from speed.postgresql import base
 
 pytestmark = pytest.mark.django_db
 Visit = Callable[[], int]
@@ -39,8 +40,9 @@ def ours(**changes: Any) -> Callable[[dict[str, Any]], base.DatabaseWrapper]:
 
 @pytest.fixture(params=[ours()])
 def wrapper(request: pytest.FixtureRequest) -> Iterator[Any]:
-    """A connection beside that of the tests, under the same settings."""
-    made = request.param(deepcopy(connections.settings["default"]))
+    """A kept connection beside that of the tests."""
+    kept = {"CONN_MAX_AGE": 600, "CONN_HEALTH_CHECKS": True}
+    made = request.param(deepcopy(connections.settings["default"]) | kept)
     yield made
     made.close()
 
@@ -160,11 +162,24 @@ def test_a_project_that_has_no_use_for_checks_makes_none(
     assert checks == []
 
 
-def test_the_check_knows_this_backend_from_djangos(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("kind", "changes", "holds"),
+    [
+        (base.DatabaseWrapper, {}, True),
+        (DjangosWrapper, {}, False),
+        (type("OtherWrapper", (DjangosWrapper,), {}), {}, None),
+        (base.DatabaseWrapper, {"CONN_MAX_AGE": 0}, None),
+        (base.DatabaseWrapper, {"CONN_HEALTH_CHECKS": False}, None),
+    ],
+)
+def test_the_check_knows_where_this_backend_is_missed(
+    monkeypatch: pytest.MonkeyPatch, kind: Any, changes: dict[str, Any], holds: bool | None
+) -> None:
+    kept = {"CONN_MAX_AGE": 600, "CONN_HEALTH_CHECKS": True}
+    used = kind(deepcopy(connections.settings["default"]) | kept | changes, "beside")
+    monkeypatch.setattr(speed.postgresql, "connections", {"default": used})
     monkeypatch.setattr(base, "checks", Counter(spared=3, sent=2))
-    holds, show = finding()
-    assert (holds, show()) == (True, "checks of this process without a query: 3, with: 2")
-    monkeypatch.setattr(base, "DatabaseWrapper", type("Other", (), {}))
-    assert finding()[0] is False
-    monkeypatch.setattr(connections["default"], "vendor", "sqlite")
-    assert finding()[0] is None
+    found, show = speed.postgresql.finding()
+    assert found is holds
+    if holds:
+        assert show() == "3 checks of this process without a query, 2 with one"

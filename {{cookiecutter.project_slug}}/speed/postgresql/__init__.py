@@ -11,16 +11,16 @@ from speed import Finding
 
 
 def finding() -> Finding:
-    """Say whether the default database has this backend."""
+    """Say whether the default database has this backend, if it has use for it."""
+    from django.db.backends.postgresql.base import DatabaseWrapper
+
     from speed.postgresql import base
 
-    default = connections[DEFAULT_DB_ALIAS]
-    if default.vendor != "postgresql":
+    default, checks = connections[DEFAULT_DB_ALIAS], base.checks
+    ours = isinstance(default, base.DatabaseWrapper)
+    if not ours and type(default) is not DatabaseWrapper:
         return None, lambda: f"{default.display_name} has a backend of its own"
-    checks = base.checks
-    return (
-        isinstance(default, base.DatabaseWrapper),
-        lambda: (
-            f"checks of this process without a query: {checks['spared']}, with: {checks['sent']}"
-        ),
-    )
+    if not (default.settings_dict["CONN_MAX_AGE"] and default.settings_dict["CONN_HEALTH_CHECKS"]):
+        return None, lambda: "no connection is kept, or none is checked"
+    told = f"{checks['spared']} checks of this process without a query, {checks['sent']} with one"
+    return ours, lambda: told
