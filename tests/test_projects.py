@@ -226,6 +226,34 @@ def test_a_second_member_of_the_team_runs_and_tests_a_clone(
     assert (second / ".env").read_bytes() == environment
 
 
+@pytest.mark.parametrize("target", ["run", "serve"])
+def test_a_make_that_is_told_to_end_takes_its_server_along(
+    project: Path, clean_environment: dict[str, str], port: str, tmp_path: Path, target: str
+) -> None:
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            ["make", target],
+            cwd=project,
+            env=clean_environment | {"PORT": port},
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        wait_for(f"http://127.0.0.1:{port}/health/live/", process, log, seconds=120)
+    finally:
+        process.terminate()
+    process.wait(40)
+    deadline = time.monotonic() + 40
+    while True:
+        try:
+            socket.create_server(("127.0.0.1", int(port))).close()
+            break
+        except OSError:
+            assert time.monotonic() < deadline, "the server still listens"
+            time.sleep(0.5)
+
+
 def test_the_demo_serves_a_page_soon_and_leaves_nothing_running(
     repository: Path,
     run: Run,
