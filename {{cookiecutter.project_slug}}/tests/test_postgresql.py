@@ -168,6 +168,7 @@ def test_a_project_that_has_no_use_for_checks_makes_none(
         (base.DatabaseWrapper, {}, True),
         (DjangosWrapper, {}, False),
         (type("OtherWrapper", (DjangosWrapper,), {}), {}, None),
+        (base.DatabaseWrapper, {"CONN_MAX_AGE": None}, True),  # for ever
         (base.DatabaseWrapper, {"CONN_MAX_AGE": 0}, None),
         (base.DatabaseWrapper, {"CONN_HEALTH_CHECKS": False}, None),
     ],

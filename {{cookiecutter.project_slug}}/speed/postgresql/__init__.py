@@ -20,7 +20,8 @@ def finding() -> Finding:
     ours = isinstance(default, base.DatabaseWrapper)
     if not ours and type(default) is not DatabaseWrapper:
         return None, lambda: f"{default.display_name} has a backend of its own"
-    if not (default.settings_dict["CONN_MAX_AGE"] and default.settings_dict["CONN_HEALTH_CHECKS"]):
+    known = default.settings_dict
+    if known["CONN_MAX_AGE"] == 0 or not known["CONN_HEALTH_CHECKS"]:
         return None, lambda: "no connection is kept, or none is checked"
     told = f"{checks['spared']} checks of this process without a query, {checks['sent']} with one"
     return ours, lambda: told
