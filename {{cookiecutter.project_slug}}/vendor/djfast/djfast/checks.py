@@ -1,0 +1,165 @@
+"""`manage.py check --tag speed`: settings that slow pages silently, and defaults that are not in effect.
+
+A mistake is a warning. A default that the project reverted, or an engine module that is inactive, is an
+info; with its id in `SILENCED_SYSTEM_CHECKS` it is the project's choice, here and in the toolbar.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.apps import apps
+from django.conf import settings
+from django.contrib.staticfiles.storage import ManifestFilesMixin, staticfiles_storage
+from django.core import checks
+from django.core.cache import caches
+from django.core.cache.backends.dummy import DummyCache
+from django.core.cache.backends.locmem import LocMemCache
+from django.db import connections
+
+from djfast import engine
+from djfast.figures import figure
+from djfast.rows import Row, State, applicable
+from djfast.rows.cache import CachedUser
+from djfast.rows.database import is_asgi
+from djfast.rows.templates import CachedTemplateLoader, django_engines, uncached
+
+Messages = Iterator[checks.CheckMessage]
+
+SMALLEST_POOL = 4  # connections: as many as a process of a typical server has threads
+
+# The options that define a connection to Redis: django-redis has one pool for each URL.
+CONNECTION_OPTIONS = (
+    "CONNECTION_POOL_CLASS",
+    "CONNECTION_POOL_KWARGS",
+    "PARSER_CLASS",
+    "PASSWORD",
+    "SOCKET_CONNECT_TIMEOUT",
+    "SOCKET_TIMEOUT",
+)
+
+
+@checks.register("speed")
+def defaults(**options: Any) -> list[checks.CheckMessage]:
+    """Return an info for each default that is not in effect; makes no query and no round trip."""
+    found = list(map(info, filter(missing, applicable())))
+    if not engine.chosen():
+        text = "DJFAST_ENGINE turns every module of djfast.engine off: Django's own code runs."
+        hint = "Set it to True, or silence speed.engine to keep it off."
+        found.append(checks.Info(text, hint=hint, id="speed.engine"))
+    return found
+
+
+def missing(row: Row) -> bool:
+    """Return whether a default has an info of its own: `speed.engine` stands for a whole engine."""
+    state = row.state()
+    off = state == State.INACTIVE and not engine.chosen()
+    return state in (State.REVERTED, State.INACTIVE) and not off
+
+
+def info(row: Row) -> checks.CheckMessage:
+    """Return the message about a default that is not in effect."""
+    found, measured = row.finding(), figure(row)
+    text = f"The speed default {row.name!r} is off. Django's own: {row.django}."
+    if found.state == State.INACTIVE:
+        text = f"The speed default {row.name!r} is inactive: {found.evidence()}."
+    hint = (
+        f"{row.benefit} On {row.scenario}: {measured.text}, {measured.source}."
+        f" Set in {row.setting}. To keep it off, add {row.id!r} to SILENCED_SYSTEM_CHECKS."
+    )
+    return checks.Info(text, hint=hint, id=row.id)
+
+
+@checks.register("speed")
+def mistakes(**options: Any) -> list[checks.CheckMessage]:
+    """Return a message for each setting that slows pages without an error."""
+    return [*pools(), *sessions(), *redis_urls(), *loaders(), *static_files()]
+
+
+def pools() -> Messages:
+    """Yield databases whose connections cannot be used again, or for which requests must wait."""
+    for alias, database in connections.settings.items():
+        if is_asgi() and database.get("CONN_MAX_AGE", 0) != 0:
+            yield checks.Warning(
+                f"DATABASES[{alias!r}] sets CONN_MAX_AGE, but under ASGI no request uses the connection"
+                " again: each thread leaves one open until the database has no more.",
+                hint='Delete it; OPTIONS["pool"] has persistent connections for ASGI.',
+                id="speed.asgi-connections",
+            )
+        pool = database.get("OPTIONS", {}).get("pool")
+        sizes = pool if isinstance(pool, dict) else {}
+        size = sizes.get("max_size") or sizes.get("min_size", 4)  # psycopg's default: 4, fixed
+        if pool and size < SMALLEST_POOL:
+            yield checks.Warning(
+                f"The pool of DATABASES[{alias!r}] has at most {size} connections: the threads of a"
+                " process wait for each other.",
+                hint=f'Set max_size in OPTIONS["pool"] to the number of threads, {SMALLEST_POOL} or more.',
+                id="speed.small-pool",
+            )
+
+
+def sessions() -> Messages:
+    """Yield the setting that writes the session on every request, and a private cache of users."""
+    if settings.SESSION_SAVE_EVERY_REQUEST:
+        yield checks.Warning(
+            "SESSION_SAVE_EVERY_REQUEST writes the session to the database on each request.",
+            hint="Delete it; a view that must prolong a session sets request.session.modified.",
+            id="speed.session-saved-always",
+        )
+    alias = settings.SESSION_CACHE_ALIAS
+    if CachedUser().finding().state == State.ON and isinstance(
+        caches[alias], DummyCache | LocMemCache
+    ):
+        yield checks.Warning(
+            f"CachedUserMiddleware uses CACHES[{alias!r}], {type(caches[alias]).__name__}, which does"
+            " not show other processes that a user has changed.",
+            hint="Set SESSION_CACHE_ALIAS to a cache that all processes share.",
+            id=CachedUser().id,
+        )
+
+
+def redis_urls() -> Messages:
+    """Yield caches with the same URL and different connection options."""
+    first: dict[str, tuple[str, list[Any]]] = {}
+    for alias, cache in settings.CACHES.items():
+        if not cache["BACKEND"].startswith("django_redis."):
+            continue
+        own = [cache.get("OPTIONS", {}).get(name) for name in CONNECTION_OPTIONS]
+        other, others = first.setdefault(str(cache.get("LOCATION")), (alias, own))
+        if own != others:
+            yield checks.Warning(
+                f"CACHES[{alias!r}] and CACHES[{other!r}] share one LOCATION, so the one that is used"
+                " first determines the timeouts and connections of both.",
+                hint="Give each its own database number, or both the same OPTIONS.",
+                id="speed.shared-redis-url",
+            )
+
+
+def loaders() -> Messages:
+    """Yield template engines that parse a template again for each use, unless that is a choice."""
+    if CachedTemplateLoader().state() == State.CHOICE:
+        return
+    for one in django_engines():
+        if names := uncached(one):
+            yield checks.Warning(
+                f"A DjangoTemplates engine in TEMPLATES has loaders without cached.Loader"
+                f" ({', '.join(names)}): each use of a template reads and parses it again.",
+                hint="Delete loaders and set APP_DIRS=True, or put them into"
+                " ('django.template.loaders.cached.Loader', [...]).",
+                id="speed.uncached-loaders",
+            )
+
+
+def static_files() -> Messages:
+    """Yield an info in production while the hashed static files are not built."""
+    if (
+        settings.DEBUG
+        or not settings.STATIC_ROOT
+        or not apps.is_installed("django.contrib.staticfiles")
+    ):
+        return
+    if isinstance(staticfiles_storage, ManifestFilesMixin) and not staticfiles_storage.hashed_files:
+        yield checks.Info(
+            f"There are no built static files in {settings.STATIC_ROOT}.",
+            hint="`manage.py collectstatic` builds them, `make build` with their bundles.",
+            id="speed.static-not-built",
+        )
