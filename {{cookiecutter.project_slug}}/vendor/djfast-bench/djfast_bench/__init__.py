@@ -1,0 +1,1 @@
+"""The benchmarks of a Django project: speed defaults, Django's performance guide, comparisons, load."""

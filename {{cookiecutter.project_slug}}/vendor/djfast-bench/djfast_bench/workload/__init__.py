@@ -1,0 +1,1 @@
+"""The measured app, a catalogue of items; installed by `djfast_bench.settings` only."""
