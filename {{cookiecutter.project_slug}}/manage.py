@@ -1,10 +1,12 @@
 #!/usr/bin/env python
-"""Run a command of Django; in development, with PostgreSQL and Valkey if it needs them."""
+"""Run a Django command; in development, with PostgreSQL and Valkey if it needs them."""
 
 import os
 import sys
 import traceback
 from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parent
 
 
 def main() -> None:
@@ -19,26 +21,25 @@ def main() -> None:
         from django.core.exceptions import ImproperlyConfigured
         from django.core.management import execute_from_command_line
         from django.db import OperationalError
-        from environs import Env, EnvError
+        from djfast.env import EnvError, env, read_env
     except ImportError as error:
         sys.exit(f"{error}: run this as `uv run manage.py`, which installs what is missing.")
 
-    env = Env()
     try:
-        env.read_env(Path(__file__).resolve().parent / ".env", recurse=False)
+        read_env(PROJECT / ".env")
         if env.bool("DEBUG", False):
-            from config import services
+            from djfast.services import Services, needed
 
-            if services.needed(sys.argv[1:]):
-                services.start()
-        _ = settings.DEBUG  # loads them
+            if needed(sys.argv[1:]):
+                Services(PROJECT).start()
+        _ = settings.DEBUG  # loads the settings
     except (EnvError, ImproperlyConfigured) as error:
         sys.exit(f"{error}")
 
     try:
         execute_from_command_line(sys.argv)
     except OperationalError as error:
-        # Only while it connects: what fails in a query keeps its traceback.
+        # Only while it connects: an error in a query has its traceback.
         frames = traceback.extract_tb(error.__traceback__)
         if not any(frame.name == "ensure_connection" for frame in frames):
             raise

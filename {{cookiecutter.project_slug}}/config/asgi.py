@@ -4,18 +4,17 @@ import os
 
 from django.conf import settings
 from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
-
-from speed.handler import get_asgi_application
-from speed.static import WhiteNoiseASGI
+from djfast.engine.handler import get_asgi_application
+from djfast.static import WhiteNoiseASGI
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 # context switches: Django's own handler changes threads for each middleware, before and after the view.
 application = get_asgi_application()
-if settings.DEBUG:  # from where they lie, without a build
+if settings.DEBUG:  # from the source folders, without a build
     application = ASGIStaticFilesHandler(application)
 else:
-    # Around Django, not a middleware inside it: a file costs neither a request object nor the chain.
+    # Around Django instead of in its middleware: a file costs neither a request object nor the chain.
     application = WhiteNoiseASGI(
         application,
         root=settings.STATIC_ROOT,

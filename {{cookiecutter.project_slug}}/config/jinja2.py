@@ -1,26 +1,20 @@
-"""The Jinja2 environment of the project's own pages; the admin keeps Django's engine."""
+"""The Jinja2 environment of the project's own pages; the admin uses Django's engine."""
 
-from pathlib import Path
 from typing import Any
 
-from speed.formats import local_date
-from speed.jinja import BytecodeCache, Environment, static
-from speed.urls import url
-
-# Beside this module's own bytecode: whoever may write there may change the code as well.
-COMPILED = Path(__file__).with_name("__pycache__")
+from django.templatetags.static import static
+from djfast.engine.formats import local_date
+from djfast.engine.urls import url
+from jinja2 import Environment
 
 
 def environment(**options: Any) -> Environment:
-    """Build the environment that `TEMPLATES` names.
+    """Return the environment that `TEMPLATES` names; add the project's filters and globals here.
 
     Args:
         options: those of `TEMPLATES`, and Django's own (loader, autoescape on, auto_reload with DEBUG).
     """
-    # A new process loads compiled templates instead of compiling them again. Not in development,
-    # where extensions and filters change under them.
-    compiled = None if options["auto_reload"] else BytecodeCache(COMPILED)
-    environment = Environment(**options, bytecode_cache=compiled)
+    environment = Environment(**options)
     environment.filters["date"] = local_date
     environment.globals.update(static=static, url=url)
     return environment

@@ -1,3 +1,5 @@
+"""The URLs of the project."""
+
 from django.conf import settings
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path

@@ -10,7 +10,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 application = get_wsgi_application()
 if not settings.DEBUG:  # runserver finds the files by itself, without a build
-    # Around Django, not a middleware inside it: a file costs neither a request object nor the chain.
+    # Around Django instead of in its middleware: a file costs neither a request object nor the chain.
     application = WhiteNoise(
         application,
         root=settings.STATIC_ROOT,

@@ -1,9 +1,9 @@
-"""What every template may use without its view passing it."""
+"""Context processors: variables that every template has without its view passing them."""
 
 from django.conf import settings
 from django.http import HttpRequest
 
 
 def site(request: HttpRequest) -> dict[str, str]:
-    """Give templates `site_name`."""
+    """Return the name of the site."""
     return {"site_name": settings.SITE_NAME}

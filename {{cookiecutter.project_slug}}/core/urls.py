@@ -1,4 +1,4 @@
-"""Addresses of this app's pages; the health probes answer in a middleware, before any of these."""
+"""The URLs of this app; the health probes have none, because a middleware answers them first."""
 
 from django.urls import path
 

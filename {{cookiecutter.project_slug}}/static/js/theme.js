@@ -6,7 +6,7 @@
   try {
     if (localStorage.theme) root.dataset.theme = localStorage.theme;
   } catch {
-    // Storage is blocked: the choice then lasts for one page.
+    // Storage is blocked: the choice lasts for one page.
   }
 
   addEventListener("click", (event) => {
@@ -15,7 +15,7 @@
     const chosen = (root.dataset.theme || bySystem) === "dark" ? "light" : "dark";
     root.dataset.theme = chosen;
     try {
-      // The system's own theme needs no memory: forget it, and follow the system again.
+      // The system's own theme is not stored: the page follows the system again.
       if (chosen === bySystem) localStorage.removeItem("theme");
       else localStorage.theme = chosen;
     } catch {
