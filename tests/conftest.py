@@ -21,13 +21,33 @@ from cookiecutter.main import cookiecutter
 
 ROOT = Path(__file__).resolve().parent.parent
 
-collect_ignore = ["speed"]  # test_speed.py runs these in a project
+collect_ignore_glob = ["library/*/*"]  # library/test_library.py runs these in a project
 
 # All that a command may see of the developer's machine: where things are, and whom to trust.
 INHERITED = {"HOME", "LANG", "SSL_CERT_DIR", "SSL_CERT_FILE", "PIP_CERT", "TMPDIR", "UV_CACHE_DIR"}
 
 Bake = Callable[..., Path]
 Run = Callable[..., str]
+
+QUESTIONS = {
+    "template_engine": ("django", "jinja2"),
+    "interface": ("wsgi", "asgi"),
+    "server": ("granian", "gunicorn"),
+}
+# Every answer, and every pair of answers, in four projects instead of eight.
+PAIRS = [
+    pytest.param(
+        dict(zip(QUESTIONS, answers.split("-"), strict=True)),
+        id=answers,
+        marks=pytest.mark.xdist_group(answers),  # the second test finds everything installed
+    )
+    for answers in (
+        "django-wsgi-granian",
+        "django-asgi-gunicorn",
+        "jinja2-wsgi-gunicorn",
+        "jinja2-asgi-granian",
+    )
+]
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
@@ -217,7 +237,7 @@ def serving(project: Path, run: Run, env: dict[str, str], *command: str) -> Iter
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
     python = project / ".venv/bin/python"
-    with_services = [python, "-m", "config.services", "run", python]
+    with_services = [python, "-m", "djfast.services", "run", python]
     run(*with_services, "manage.py", "migrate", "--verbosity=0", cwd=project, env=env)
     log = project.parent / f"{port}.log"
     address = [port] if "runserver" in command else []

@@ -3,35 +3,39 @@
 import json
 import re
 import shutil
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from html import unescape
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
+from cookiecutter.main import cookiecutter
 
-from conftest import Bake, Run, clear, commit
-from test_projects import PAIRS, Terminal, working_in
+from conftest import PAIRS, ROOT, Bake, Run, clear, commit
+from template.test_projects import Terminal, working_in
 
+# The last commit whose projects have the package `speed` and a benchmarks/ folder with the harness.
+BEFORE_THE_SPLIT = "b5e657d"
+LIBRARY = "vendor/djfast-bench/djfast_bench"
 CONDITIONS = {"commit", "cores", "cpu", "date", "django", "os", "packages", "postgresql", "python"}
 
 
 @pytest.fixture(scope="session")
 def bench(run: Run) -> Callable[..., dict[str, Any]]:
-    """Run `make bench` with `QUICK=1` and further options; return what it stored, and what it said.
+    """Run `make bench` with `QUICK=1` and further options; return what it stored, and its output.
 
-    What was measured once in a project is not measured again.
+    A run with the same options in the same project is not repeated.
     """
     known: dict[tuple[Any, ...], dict[str, Any]] = {}
 
     def bench(project: Path, *options: str) -> dict[str, Any]:
         if (project, *options) not in known:
-            said = run("make", "bench", "QUICK=1", *options, cwd=project)
+            output = run("make", "bench", "QUICK=1", *options, cwd=project)
             stored = max((project / "benchmarks/results").glob("2*.json"))
             page = stored.with_suffix(".html").read_text("utf-8")
-            found = json.loads(stored.read_text("utf-8")) | {"said": said, "page": page}
+            found = json.loads(stored.read_text("utf-8")) | {"output": output, "page": page}
             known[(project, *options)] = found
         return known[(project, *options)]
 
@@ -69,15 +73,13 @@ def complete(found: dict[str, Any], suite: str, answers: dict) -> None:
         assert claimed["low"] <= claimed["ratio"] <= claimed["high"], row["name"]
         assert row["name"] in unescape(found["page"])
     assert found["conditions"].keys() >= CONDITIONS
-    assert found["conditions"]["answers"] == answers
+    assert answers.items() >= found["conditions"]["answers"].items()
     assert not found["interrupted"]
 
 
-@pytest.mark.xdist_group(PAIRS[0].id)  # finds them measured
-def test_counts_say_what_the_defaults_are_for(
-    bake: Bake, bench: Callable[..., dict[str, Any]]
-) -> None:
-    """What does not vary: bytes, queries, requests, connections. Times are no tests."""
+@pytest.mark.xdist_group(PAIRS[0].id)  # which has measured them already
+def test_the_counts_of_the_defaults(bake: Bake, bench: Callable[..., dict[str, Any]]) -> None:
+    """Bytes, queries, requests and connections do not vary; times are not tested."""
     project = bake(**PAIRS[0].values[0])
     rows = {row["name"]: row["dimensions"] for row in bench(project)["rows"]}
     assert rows["persistent connections"]["connections"]["control"] == [100]
@@ -88,13 +90,17 @@ def test_counts_say_what_the_defaults_are_for(
     assert rows["conditional GET"]["bytes"]["experiment"] == [0]
     assert rows["static files"]["bytes"]["ratio"] < 0.5
     assert rows["bundles"]["requests"]["verdict"] == "less"
+    assert rows["cached user"]["queries"]["experiment"] == [0]  # an opt-in, turned on
+    assert rows["cached user"]["queries"]["control"] == [1]
+    assert rows["N+1 guard"]["queries"]["experiment"] == [2]
+    assert rows["N+1 guard"]["queries"]["control"] == [51]
 
 
 SETTLING = """
 import sys, time
 from pathlib import Path
 import psutil
-from benchmarks.servers import Server
+from djfast_bench.servers import ServerProcess
 
 there = Path(sys.argv[1])
 late = "import time; end = time.process_time() + 1\\nwhile time.process_time() < end: pass\\n"
@@ -103,9 +109,9 @@ early = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', s
 first = psutil.Popen([sys.executable, "-c", early, late])
 while not first.children():
     time.sleep(0.01)
-server = Server(0, first)
+server = ServerProcess(0, first)
 server.settle()
-print("all there" if there.exists() else "one is late")
+print("all there" if there.exists() else "one is missing")
 for process in server.family():
     process.kill()
 """
@@ -115,50 +121,49 @@ def test_a_server_is_measured_once_all_its_processes_are_there(
     bake: Bake, run: Run, tmp_path: Path
 ) -> None:
     command = ["uv", "run", "--quiet", "--group=bench", "python", "-c", SETTLING]
-    said = run(*command, tmp_path / "there", cwd=bake(**PAIRS[0].values[0]))
-    assert said.strip() == "all there"
+    output = run(*command, tmp_path / "there", cwd=bake(**PAIRS[0].values[0]))
+    assert output.strip() == "all there"
 
 
-def test_a_default_that_was_undone_shows_in_the_check_and_in_the_benchmark(
-    own: Path, run: Run, bench: Callable[..., dict[str, Any]]
+def test_a_reverted_default_is_measured_with_a_note(
+    own: Path, bench: Callable[..., dict[str, Any]]
 ) -> None:
-    settings = own / "config/settings.py"
-    written = settings.read_text("utf-8")
-    changed = written.replace("sessions.backends.cached_db", "sessions.backends.db")
-    assert changed != written
-    settings.write_text(changed, "utf-8")
-    said = run("make", "check", cwd=own, code=2)
-    assert "speed.cached-sessions" in said
-    assert "SESSION_ENGINE: cached_db" in said  # how to restore it
+    replace(own / "config/settings.py", "sessions.backends.cached_db", "sessions.backends.db")
     (row,) = bench(own, "ONLY=cached sessions")["rows"]
-    assert "has undone it" in row["note"]
+    assert "This project has reverted it" in row["note"]
     assert row["dimensions"]["queries"]["verdict"] == "no difference"
+
+
+def replace(file: Path, old: str, new: str) -> None:
+    """Change a file of a project."""
+    text = file.read_text("utf-8")
+    assert old in text
+    file.write_text(text.replace(old, new), "utf-8")
 
 
 @pytest.mark.parametrize(
     ("given", "reason"),
     [
         ("type(request.session).__module__", "is not"),
-        ('"", status=404', "the status is 404"),  # on both sides: equal, and wrong
+        ('"", status=404', "the status is 404"),  # equal on both sides, but no page
     ],
 )
-def test_a_wrong_answer_prints_no_number(
+def test_a_wrong_response_prints_no_figure(
     own: Path, bench: Callable[..., dict[str, Any]], given: str, reason: str
 ) -> None:
-    views = own / "benchmarks/workload/views.py"
-    text = views.read_text("utf-8")
-    views.write_text(text.replace('f"{request.user.get_username()}\\n"', given), "utf-8")
+    views = own / LIBRARY / "workload/views.py"
+    replace(views, 'f"{request.user.get_username()}\\n"', given)
     found = bench(own, "ONLY=cached sessions")
     (row,) = found["rows"]
     assert row["dimensions"] == {}
-    assert "Wrong answer" in row["error"]
+    assert "Wrong response" in row["error"]
     assert reason in row["error"]
-    said = " ".join(found["said"].split())
-    assert "Wrong answer" in said
-    assert not re.search(r"faster|slower|fewer|no difference|\d \(", said)
+    output = " ".join(found["output"].split())
+    assert "Wrong response" in output
+    assert not re.search(r"faster|slower|fewer|no difference|\d \(", output)
 
 
-def test_a_name_that_nothing_has_is_refused_in_one_sentence(own: Path, run: Run) -> None:
+def test_an_unknown_name_is_refused_in_one_sentence(own: Path, run: Run) -> None:
     assert "has 'nonsense' in its name" in run("make", "bench", "ONLY=nonsense", cwd=own, code=2)
     assert not (own / "benchmarks/results").exists() or not [
         *(own / "benchmarks/results").glob("2*")
@@ -182,11 +187,11 @@ def test_control_c_keeps_what_was_measured_and_leaves_nothing_running(
     found = json.loads(stored.read_text("utf-8"))
     assert found["interrupted"]
     assert found["rows"][0]["dimensions"]["time"]["ratio"] > 0
-    running = [p.cmdline() for p in psutil.process_iter() if _within(p, own)]
-    assert not [c for c in running if "benchmarks" in " ".join(c) or "config.server" in " ".join(c)]
+    running = working_in(own)
+    assert not [line for line in running if "djfast_bench" in line or "config.server" in line]
 
 
-def test_control_c_ends_a_comparison_with_all_that_it_has_made(
+def test_control_c_ends_a_comparison_and_leaves_nothing_behind(
     own: Path, run: Run, clean_environment: dict[str, str], tmp_path: Path
 ) -> None:
     env = clean_environment | {"TERM": "xterm", "TMPDIR": str(tmp_path)}
@@ -207,103 +212,290 @@ def test_control_c_ends_a_comparison_with_all_that_it_has_made(
         "import os, psycopg; c = psycopg.connect(os.environ['DATABASE_URL']); print(*[n for n, "
     )
     listed += "in c.execute('SELECT datname FROM pg_database WHERE NOT datistemplate')])"
-    services = [own / ".venv/bin/python", "-m", "config.services", "run"]
+    services = [own / ".venv/bin/python", "-m", "djfast.services", "run"]
     names = run(*services, own / ".venv/bin/python", "-c", listed, cwd=own).split()
     assert {*names} == {"app", "postgres"}
 
 
-def _within(process: psutil.Process, folder: Path) -> bool:
-    try:
-        return Path(process.cwd()).is_relative_to(folder)
-    except (psutil.NoSuchProcess, psutil.AccessDenied):
-        return False
+def stored(project: Path) -> dict[str, Any]:
+    """Return the only results file of a project."""
+    (file,) = (project / "benchmarks/results").glob("2*.json")
+    return json.loads(file.read_text("utf-8")) | {"stem": file.stem}
 
 
-def test_a_comparison_shows_which_setting_made_the_difference_and_writes_to_no_project(
+def test_a_comparison_shows_what_made_the_difference_and_changes_no_project(
     own: Path, run: Run
 ) -> None:
+    """Against an older revision with another setting and another version of the library."""
     run("make", "build", cwd=own)  # writes uv.lock
     commit(run, own)
-    settings = own / "config/settings.py"
-    text = settings.read_text("utf-8")
-    settings.write_text(text.replace('["CONN_MAX_AGE"] = 600', '["CONN_MAX_AGE"] = 0'), "utf-8")
-    said = run("make", "compare", "WITH=rev:HEAD", "QUICK=1", "ONLY=server", cwd=own)
-    (stored,) = (own / "benchmarks/results").glob("2*.json")
-    found = json.loads(stored.read_text("utf-8"))
+    replace(own / "config/settings.py", '["CONN_MAX_AGE"] = 600', '["CONN_MAX_AGE"] = 0')
+    replace(own / "vendor/djfast/pyproject.toml", 'version = "', 'version = "9.')
+    output = run("make", "compare", "WITH=rev:HEAD", "QUICK=1", "ONLY=server", cwd=own)
+    found = stored(own)
     changed = {name: values for name, *values in found["differences"]["Settings"]}
     assert changed == {"DATABASES.default.CONN_MAX_AGE": ["0", "600"]}
-    assert "600" in said
+    assert "600" in output
+    ((name, new, old),) = found["differences"]["Versions"]
+    assert (name, new) == ("djfast", f"9.{old}")
     (row,) = found["rows"]
     assert row["experiment"] == "HEAD"
-    assert row["dimensions"]["connections"]["verdict"] == "less"  # kept, as they were at HEAD
-    changed_files = run("git", "status", "--porcelain", cwd=own).split()[1::2]
-    assert changed_files == [
+    assert row["dimensions"]["connections"]["verdict"] == "less"
+    assert found["notes"] == []
+    changed_files = run("git", "status", "--porcelain", "--untracked-files=all", cwd=own).split()[
+        1::2
+    ]
+    assert sorted(changed_files) == [
+        f"benchmarks/results/{found['stem']}.html",
+        f"benchmarks/results/{found['stem']}.json",
+        f"benchmarks/results/{found['stem']}.md",
         "config/settings.py",
-        f"benchmarks/results/{stored.stem}.html",
-        f"benchmarks/results/{stored.name}",
-        f"benchmarks/results/{stored.stem}.md",
+        "uv.lock",
+        "vendor/djfast/pyproject.toml",
     ]
 
 
-def test_pages_that_differ_are_compared_no_further(own: Path, run: Run) -> None:
+def test_pages_that_differ_are_not_timed(own: Path, run: Run) -> None:
     commit(run, own)
-    site = own / "config/settings.py"
-    site.write_text(site.read_text("utf-8").replace('"My Shop"', '"Your Shop"'), "utf-8")
+    replace(own / "config/settings.py", '"My Shop"', '"Your Shop"')
     run("make", "compare", "WITH=rev:HEAD", "QUICK=1", "ONLY=home", cwd=own)
-    (stored,) = (own / "benchmarks/results").glob("2*.json")
-    (row,) = json.loads(stored.read_text("utf-8"))["rows"]
+    (row,) = stored(own)["rows"]
     assert "time" not in row["dimensions"]
     assert "'My Shop' against 'Your Shop'" in row["error"]
+
+
+@pytest.fixture(scope="module")
+def invoking(bake: Bake, run: Run) -> Iterator[Path]:
+    """A project that compares itself with others, and is not changed by that."""
+    project = bake(fresh=True)
+    yield project
+    clear(run, project)
+
+
+# Checks all pages of two sides as `make compare` does, without the starts that their times take.
+CHECK = """
+import json, os, sys
+from djfast_bench.compare import Comparison
+from djfast_bench.sides import ready
+
+with ready(sys.argv[1], "") as sides:
+    comparison = Comparison(sides, os.environ["DATABASE_URL"], (0, 0), "")
+    comparison.check()
+    models = "from djfast_bench.workload.models import Model; print(Model.__module__)"
+    setup = f"import django; django.setup(); {models}"
+    side, _ = sides
+    from djfast_bench.servers import run_python
+    base = run_python("-c", setup, env=side.env, project=side.folder, python=side.python)
+    errors = {name: row.error for name, row in comparison.rows.items() if row.error}
+    print(json.dumps({"errors": errors, "base": base.strip(), "note": side.note}))
+"""
+
+
+def old_project(run: Run, folder: Path) -> Path:
+    """Generate a project from the last commit before djfast became a library."""
+    template = folder / "template"
+    template.mkdir()
+    archive = ["git", "archive", "--output", folder / "old.tar", BEFORE_THE_SPLIT]
+    if subprocess.run(archive, cwd=ROOT, capture_output=True, check=False).returncode:
+        pytest.skip(f"this clone has no commit {BEFORE_THE_SPLIT}")
+    run("tar", "--extract", "--file", folder / "old.tar", cwd=template)
+    config = folder / "config.json"
+    own = {name: str(folder) for name in ("cookiecutters_dir", "replay_dir")}
+    config.write_text(json.dumps(own))
+    options: Any = {"no_input": True, "output_dir": str(folder), "config_file": str(config)}
+    return Path(cookiecutter(str(template), **options))
+
+
+def other_answer(bake: Bake, run: Run, folder: Path) -> Path:
+    return bake(template_engine="jinja2", server="gunicorn")
+
+
+def before_the_split(bake: Bake, run: Run, folder: Path) -> Path:
+    return old_project(run, folder)
+
+
+def engine_off(bake: Bake, run: Run, folder: Path) -> Path:
+    project = bake(fresh=True)
+    with (project / "config/settings.py").open("a") as settings:
+        settings.write("\nDJFAST_ENGINE = False\n")
+    return project
+
+
+def engine_deleted(bake: Bake, run: Run, folder: Path) -> Path:
+    """A team that has left the engine and the base model, and deleted what it no longer uses."""
+    project = bake(fresh=True)
+    shutil.rmtree(project / "vendor/djfast/djfast/engine")
+    shutil.rmtree(project / "benchmarks")
+    settings = project / "config/settings.py"
+    text = re.sub(r'\n *"djfast\.engine\.\w+",|\n *"djfast",', "", settings.read_text("utf-8"))
+    settings.write_text(text, "utf-8")
+    models = project / "core/models.py"
+    replace(models, "import djfast.models\n", "from django.db import models\n")
+    replace(models, 'djfast.models.Manager["User"], ', "")
+    replace(models, "djfast.models.Model", "models.Model")
+    return project
+
+
+@pytest.mark.xdist_group("compare")
+@pytest.mark.parametrize(
+    ("side", "base"),
+    [
+        (other_answer, "core.models"),
+        (before_the_split, "speed.peers"),
+        (engine_off, "core.models"),
+        (engine_deleted, "django.db.models.base"),
+    ],
+)
+def test_the_pages_of_another_project_are_compared(
+    invoking: Path,
+    bake: Bake,
+    run: Run,
+    tmp_path: Path,
+    side: Callable[..., Path],
+    base: str,
+) -> None:
+    other = side(bake, run, tmp_path)
+    python = ["uv", "run", "--quiet", "--group=bench", "python"]
+    services = [*python, "-m", "djfast.services", "run", "python", "-c", CHECK, other]
+    found = json.loads(run(*services, cwd=invoking).splitlines()[-1])
+    # The start page of before has a list of all defaults in development, and another text.
+    assert found["errors"].keys() <= ({"home"} if side is before_the_split else set())
+    assert found["base"] == base
+    assert found["note"] == ""
+
+
+@pytest.fixture
+def startproject(run: Run, invoking: Path, tmp_path: Path) -> Path:
+    """What `django-admin startproject` writes."""
+    run("uv", "sync", "--quiet", cwd=invoking)
+    admin = invoking / ".venv/bin/django-admin"
+    run(admin, "startproject", "stock", cwd=tmp_path)
+    return tmp_path / "stock"
+
+
+@pytest.mark.xdist_group("compare")
+def test_a_project_of_startproject_is_compared_and_the_result_states_what_was_added(
+    invoking: Path, startproject: Path, run: Run
+) -> None:
+    before = {path: path.read_bytes() for path in startproject.rglob("*.*")}
+    run("make", "compare", f"WITH={startproject}", "QUICK=1", "ONLY=about", cwd=invoking)
+    found = stored(invoking)
+    (row,) = found["rows"]
+    assert row["error"] == ""
+    assert row["dimensions"]["time"]["ratio"] > 0
+    (note,) = found["notes"]
+    assert note.startswith("stock was measured with the packages django, psycopg, gunicorn")
+    for part in ("DATABASES: the scratch PostgreSQL", "DEBUG: False", "one worker per core"):
+        assert part in note
+    page = (invoking / f"benchmarks/results/{found['stem']}.html").read_text("utf-8")
+    assert note in unescape(page)
+    assert {path: path.read_bytes() for path in startproject.rglob("*.*")} == before
+
+
+@pytest.mark.xdist_group("compare")
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("DEBUG = True", "DEBUG = undefined", "stock: the settings cannot be loaded: NameError"),
+        ("'django.contrib.sessions',", "", "stock: INSTALLED_APPS lacks django.contrib.sessions"),
+    ],
+)
+def test_a_project_that_cannot_be_measured_is_refused_in_one_sentence(
+    invoking: Path, startproject: Path, run: Run, old: str, new: str, reason: str
+) -> None:
+    replace(startproject / "stock/settings.py", old, new)
+    output = run("make", "compare", f"WITH={startproject}", cwd=invoking, code=2)
+    assert reason in " ".join(output.split())
+    assert "Traceback" not in output
 
 
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ([], "Say what to compare with"),
+        ([], "Set what to compare with"),
         (["WITH=../nowhere"], "There is no folder"),
-        (["WITH=/"], "is no project of this template"),
-        (["WITH=rev:HEAD"], "Git does not give revision 'HEAD'"),
+        (["WITH=/"], "is no Django project: it has no manage.py"),
+        (["WITH=rev:HEAD"], "Git has no revision 'HEAD'"),
         (["PYTHON=3.1"], "Python 3.1"),
         (["WITH=.", "ONLY=nonsense"], "is in none of the names"),
     ],
 )
-def test_what_cannot_be_compared_is_said_in_one_sentence(
+def test_what_cannot_be_compared_is_refused_in_one_sentence(
     own: Path, run: Run, options: list[str], reason: str
 ) -> None:
-    said = run("make", "compare", *options, cwd=own, code=2)
-    assert reason in " ".join(said.split())
-    assert "Traceback" not in said
+    output = run("make", "compare", *options, cwd=own, code=2)
+    assert reason in " ".join(output.split())
+    assert "Traceback" not in output
 
 
-def test_a_load_is_told_in_stages_and_drawn(own: Path, run: Run) -> None:
+def test_a_load_is_shown_by_stage_and_drawn(own: Path, run: Run) -> None:
     run("make", "load", "USERS=4", "SECONDS=6", cwd=own)
-    (stored,) = (own / "benchmarks/results").glob("2*.json")
-    found = json.loads(stored.read_text("utf-8"))
+    found = stored(own)
     assert [stage["users"] for stage in found["conditions"]["stages"]] == [1, 4]
     assert found["conditions"]["errors"] == {}
     assert all(stage["connections"] and stage["memory"] for stage in found["conditions"]["stages"])
-    assert stored.with_suffix(".html").read_text("utf-8").count("<svg") >= 3
+    page = own / f"benchmarks/results/{found['stem']}.html"
+    assert page.read_text("utf-8").count("<svg") >= 3
 
 
 def test_a_load_on_another_machine_is_refused(own: Path, run: Run) -> None:
-    said = run("make", "load", "PAGES=http://example.com/", cwd=own, code=2)
-    assert "is no path: the load is for this project on this machine" in said
+    output = run("make", "load", "PAGES=http://example.com/", cwd=own, code=2)
+    assert "is not a path: the load is for this project on this machine" in output
+
+
+PAGES = """
+BASE_MODEL = "core.models.BaseModel"
+PAGES = {"/": "<h1>", "/users/": "<li>user 2", "/users/ signed in": "<li>visitor"}
+
+
+def content():
+    from core.models import User
+
+    return [User.objects.create_user(f"user {n}") for n in range(3)]
+"""
+VIEW = """
+
+
+def users(request: HttpRequest) -> HttpResponse:
+    from core.models import User
+
+    names = "".join(f"<li>{user}" for user in User.objects.all())
+    return HttpResponse(f"{names}<li>{request.user}")
+"""
+
+
+def test_the_pages_of_the_team_are_timed_with_their_rows(own: Path, run: Run) -> None:
+    (own / "benchmarks/pages.py").write_text(PAGES, "utf-8")
+    with (own / "core/views.py").open("a") as views:
+        views.write(VIEW)
+    replace(own / "core/urls.py", "urlpatterns = [", 'urlpatterns = [path("users/", views.users),')
+    command = ["uv", "run", "--quiet", "--group=bench", "python", "-m", "djfast.services", "run"]
+    command += ["python", "-m", "djfast_bench.pages"]
+    output = run(*command, cwd=own)
+    assert "3 passed" in output
+    (saved,) = (own / "benchmarks/results/pages").rglob("*.json")
+    timed = {one["param"] for one in json.loads(saved.read_text("utf-8"))["benchmarks"]}
+    assert timed == {"/", "/users/", "/users/ signed in"}
+    replace(own / "benchmarks/pages.py", "user 2", "user 3")  # a text that the page does not have
+    output = run(*command, cwd=own, code=1)
+    assert "1 failed, 2 passed" in output
 
 
 def test_a_broken_budget_names_the_query_and_the_line_that_made_it(own: Path, run: Run) -> None:
     view = own / "core/views.py"
-    wasteful = "[User.objects.count() for _ in range(3)]"
-    text = view.read_text("utf-8").replace(
-        "    context: dict", f"    {wasteful}\n    context: dict"
+    replace(
+        view,
+        "    return render(",
+        "    [User.objects.count() for _ in range(3)]\n    return render(",
     )
-    view.write_text(f"from core.models import User\n{text}", "utf-8")
+    view.write_text(f"from core.models import User\n{view.read_text('utf-8')}", "utf-8")
     run("uv", "sync", "--quiet", cwd=own)
-    test = ["uv", "run", "pytest", "tests/test_budgets.py", "--no-header", "-q"]
-    said = run(*test, cwd=own, code=1)
-    assert '"/" is over its budget.' in said
-    assert "queries = 3, 3 more than the budget of 0:" in said
-    assert "duplicates = 2, 2 more than the budget of 0:" in said
-    assert re.search(r"3 x SELECT COUNT.*\(core/views.py:\d+\)", said)
+    test = ["uv", "run", "pytest", "tests/test_pages.py", "--no-header", "-q"]
+    output = run(*test, cwd=own, code=1)
+    assert '"/" is over its budget.' in output
+    assert "queries = 3, 3 more than the budget of 0:" in output
+    assert "duplicates = 2, 2 more than the budget of 0:" in output
+    assert re.search(r"3 x SELECT COUNT.*\(core/views.py:\d+\)", output)
 
 
 def test_a_project_works_without_its_benchmarks(own: Path, run: Run) -> None:
@@ -311,3 +503,12 @@ def test_a_project_works_without_its_benchmarks(own: Path, run: Run) -> None:
     run("make", "check", cwd=own)
     run("make", "test", cwd=own)
     run("make", "build", cwd=own)
+    (row,) = bench_row(own, run)
+    assert row["error"] == ""
+
+
+def bench_row(project: Path, run: Run) -> list[dict[str, Any]]:
+    """Measure one default, whose results go to a folder that did not exist."""
+    run("make", "bench", "QUICK=1", "ONLY=conditional GET", cwd=project)
+    rows: list[dict[str, Any]] = stored(project)["rows"]
+    return rows

@@ -1,71 +1,90 @@
-"""The documents: they name the defaults that there are, and say what was measured, to the digit."""
+"""The documents: their sections are the defaults, their figures those of the stored results."""
 
 import re
-import runpy
 from pathlib import Path
 
 import pytest
+from djfast.rows import ROWS
 from packaging.requirements import Requirement
 
-from conftest import Bake, Run
-from measure import documents
-from test_projects import PAIRS
+from conftest import PAIRS, Bake, Run
+from reference import documents
 
 PART = re.compile(r"^# 1\. Speed -+$(.*?)^# 2\. ", re.DOTALL | re.MULTILINE)
-# A comment that begins with a name: its first line, so the one before it is none.
-NAMED = re.compile(r"^(?!\s*#).*\n\s*# ([a-z][a-zA-Z0-9 -]*): ", re.MULTILINE)
+# The first line of a comment that begins with a name; the line before it is no comment.
+NAMED = re.compile(r"^(?! *#).*\n\s*# ([a-z][a-zA-Z0-9 -]*): ", re.MULTILINE)
+NAMES = [row.name for row in ROWS]
+# Defaults whose lines are in files of their own, or that have no line.
+ELSEWHERE = {"N+1 guard", "context switches", "health check", "model instances", "server"}
+GROUPS = {"settings": "Settings and packages", "cache": "Caches", "engine": "Engine"}
 
 
-def names(project: Path) -> set[str]:
-    """Names of the defaults of a project."""
-    return {row.name for row in runpy.run_path(str(project / "speed/defaults.py"))["DEFAULTS"]}
+def test_the_comments_of_the_speed_settings_name_every_default_and_nothing_else(bake: Bake) -> None:
+    found: set[str] = set()
+    for answers in PAIRS:
+        settings = bake(**answers.values[0]) / "config/settings.py"
+        (part,) = PART.findall(settings.read_text("utf-8"))
+        found |= {*NAMED.findall(part)}
+    assert found == {*NAMES} - ELSEWHERE
 
 
-@pytest.mark.parametrize("answers", PAIRS)
-def test_the_comments_of_the_speed_settings_name_every_default_and_nothing_else(
-    bake: Bake, answers: dict[str, str]
-) -> None:
-    project = bake(**answers)
-    (part,) = PART.findall((project / "config/settings.py").read_text("utf-8"))
-    # They have files of their own.
-    elsewhere = {"N+1 guard", "context switches", "model instances", "server"}
-    assert {*NAMED.findall(part)} == names(project) - elsewhere
-
-
-def test_every_default_of_any_answer_has_a_section_and_nothing_else_has() -> None:
+def test_every_default_has_a_section_below_its_group_and_nothing_else_has() -> None:
     text = (documents.DOCS / "defaults.md").read_text("utf-8")
-    sections = re.findall(r"^## (.+)\n\n<!-- generated: default (.+) -->$", text, re.MULTILINE)
-    assert all(title == name for title, name in sections)
-    assert [title for title, _ in sections] == re.findall("^## (.+)$", text, re.MULTILINE)
-    assert {title for title, _ in sections} == names(documents.TEMPLATE)
+    blocks = re.findall(r"^### (.+)\n\n<!-- generated: default (.+) -->$", text, re.MULTILINE)
+    assert all(title == name for title, name in blocks)
+    expected: list[str] = []
+    for group, title in GROUPS.items():
+        expected += [f"## {title}", *(f"### {row.name}" for row in ROWS if row.group == group)]
+    assert re.findall("^###? .+$", text, re.MULTILINE) == expected
 
 
-def test_every_default_was_seen_to_buy_what_it_claims() -> None:
-    # Also how it is noticed that undoing one has stopped to reach the process that is measured.
-    open_ = {"translation off"}  # a choice about the site; its section says so
-    for name in names(documents.TEMPLATE) - open_:
-        _, row = documents.of(name)[0]
-        assert row.dimensions[row.claim].verdict == "less", f"{name}: {row.dimensions[row.claim]}"
+def test_every_default_was_measured_to_improve_what_it_claims() -> None:
+    # This also fails if a revert no longer reaches the process that is measured.
+    undecided = {"translation off"}  # a decision about the site; its section explains it
+    for row in ROWS:
+        for _, found in documents.measured(row)[:1]:
+            if row.name not in undecided:
+                claimed = found.dimensions[row.claim]
+                assert claimed.verdict == "less", f"{row.name}: {claimed}"
 
 
-def test_every_claim_that_was_tried_stands_once_in_the_guide() -> None:
+def test_every_claim_that_was_measured_is_in_the_guide_once() -> None:
     text = (documents.DOCS / "advice.md").read_text("utf-8")
     rows = documents.load("bench-default").rows
-    tried = [f"| {documents.cell(documents.tried(row))} |" for row in rows if row.suite == "advice"]
-    assert {line: text.count(line) for line in tried} == dict.fromkeys(tried, 1)
+    claims = [documents.tested(row) for row in rows if row.suite == "advice"]
+    lines = [f"| {documents.cell(claim)} |" for claim in claims]
+    assert {line: text.count(line) for line in lines} == dict.fromkeys(lines, 1)
 
 
 def test_every_figure_in_the_documents_is_that_of_the_stored_results() -> None:
     found = documents.documents()
-    stale = [path.name for path, text in found.items() if path.read_text("utf-8") != text]
-    assert stale == [], "write them again: `uv run python -m measure --write`"
+    stale = [
+        path.name
+        for path, text in found.items()
+        if not path.exists() or path.read_text("utf-8") != text
+    ]
+    assert stale == [], "write them again: `make docs WRITE=1`"
     assert {*(documents.DOCS / "charts").iterdir()} <= {*found}
 
 
-def test_every_picture_of_the_documents_is_there() -> None:
-    for path in documents.DOCS.glob("*.md"):
-        for name in re.findall(r"!\[[^]]*\]\(([^)]+)\)", path.read_text("utf-8")):
-            assert (path.parent / name).is_file(), f"{path.name} shows {name}"
+def anchors(path: Path) -> set[str]:
+    """Return the anchors of a document's headings, as GitHub makes them."""
+    headings = re.findall("^#+ (.+)$", path.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", one.lower()).replace(" ", "-") for one in headings}
+
+
+@pytest.mark.parametrize(
+    "name", ["README.md", *(f"docs/{p.name}" for p in documents.DOCS.glob("*.md"))]
+)
+def test_every_link_within_the_documents_leads_somewhere(name: str) -> None:
+    document = documents.ROOT / name
+    for target in re.findall(r"\]\(([^)]+)\)", document.read_text("utf-8")):
+        if "://" in target:
+            continue
+        file, _, anchor = target.partition("#")
+        path = document.parent / file if file else document
+        assert path.is_file(), target
+        assert not anchor or anchor in anchors(path), target
 
 
 @pytest.mark.parametrize(
@@ -84,14 +103,14 @@ def test_the_newest_pypy_finds_the_wheels_that_the_guide_says(
     run: Run, tmp_path: Path, package: str, has_wheel: bool
 ) -> None:
     newest = run("uv", "python", "list", "--all-versions", "pypy", cwd=tmp_path).split("-")[1]
-    assert newest.startswith("3.12."), f"PyPy {newest} is there: look again at docs/advice.md"
+    assert newest.startswith("3.12."), f"PyPy {newest} exists: review docs/advice.md"
     pip = ["uv", "tool", "run", "--quiet", "pip", "download", "--no-deps", "--only-binary=:all:"]
     pip += ["--implementation=pp", "--python-version=3.12", "--abi=pypy312_pp73", "--abi=none"]
     pip += [f"--platform=manylinux_2_{glibc}_x86_64" for glibc in (17, 28)] + ["--platform=any"]
     run(*pip, f"--dest={tmp_path}", package, cwd=tmp_path, code=0 if has_wheel else 1)
 
 
-def test_pypy_is_given_nothing_that_is_compiled_for_cpython_only(bake: Bake, run: Run) -> None:
+def test_pypy_installs_nothing_that_is_compiled_for_cpython_only(bake: Bake, run: Run) -> None:
     project = bake(server="gunicorn", fresh=True)
     run("uv", "lock", "--quiet", cwd=project)
     exported = run("uv", "export", "--no-dev", "--no-hashes", "--quiet", cwd=project)

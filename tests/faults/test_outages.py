@@ -150,7 +150,7 @@ class Shop:
 
     def start(self) -> None:
         """Start PostgreSQL and Valkey, or what of them is missing."""
-        self.python("-m", "config.services", "start", DATABASE_URL="", REDIS_URL="")
+        self.python("-m", "djfast.services", "start", DATABASE_URL="", REDIS_URL="")
         text = (self.folder / ".services/env").read_text()
         self.environment.update(line.split("=", 1) for line in text.splitlines())
 
@@ -283,7 +283,7 @@ def shop(
         shop.python("manage.py", "createsuperuser", *user, DJANGO_SUPERUSER_PASSWORD="visitor")
         yield shop
     finally:
-        shop.python("-m", "config.services", "stop", code=None)
+        shop.python("-m", "djfast.services", "stop", code=None)
         shutil.rmtree((folder / ".services").resolve(), ignore_errors=True)  # root: not in `folder`
 
 

@@ -52,13 +52,13 @@ class Site:
 
     def services(self, command: str, *, code: int = 0, **env: str) -> str:
         """Run `config/services.py`; return what it printed."""
-        return self("-m", "config.services", command, code=code, **env)
+        return self("-m", "djfast.services", command, code=code, **env)
 
     def background(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Run `config/services.py` in a session of its own, as a terminal does."""
         # --default-signal: a job in the background, as CI may be, has Ctrl-C turned off.
         to_terminal = ("env", "--default-signal=INT", *self.user)
-        command = (*to_terminal, self.python, "-m", "config.services", *arguments)
+        command = (*to_terminal, self.python, "-m", "djfast.services", *arguments)
         env = os.environ | self.env
         return subprocess.Popen(command, cwd=self.folder, env=env, start_new_session=True)
 
@@ -461,8 +461,8 @@ def test_commands_and_tests_that_need_them_start_both(site, command):
 def test_production_neither_starts_them_nor_imports_their_module(unstarted):
     nowhere = {"DATABASE_URL": "sqlite://:memory:", "REDIS_URL": "redis://127.0.0.1:1"}
     showmigrations = ("-X", "importtime", "manage.py", "showmigrations")
-    assert "config.services" in unstarted(*showmigrations, DEBUG="1", **nowhere)
-    assert "config.services" not in unstarted(*showmigrations, DEBUG="0", **nowhere)
+    assert "djfast.services" in unstarted(*showmigrations, DEBUG="1", **nowhere)
+    assert "djfast.services" not in unstarted(*showmigrations, DEBUG="0", **nowhere)
     assert unstarted("manage.py", "migrate", DEBUG="0", code=1).startswith("Set DATABASE_URL")
     assert not (unstarted.folder / ".services").exists()
 

@@ -1,0 +1,188 @@
+"""`manage.py check --tag speed`: a mistake is a warning, a reverted default an info, a choice nothing."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.core import checks
+from django.core.checks import CheckMessage
+from django.db import connection
+from django.test import override_settings
+from djfast import engine
+from djfast.rows import ROWS, applicable
+
+REDIS = settings.CACHES["default"]
+ENGINE = {row.id for row in ROWS if row.group == "engine"} - {"speed.N+1-guard"}
+LOADERS = ["django.template.loaders.filesystem.Loader"]
+SESSIONS_IN_DATABASE = {"SESSION_ENGINE": "django.contrib.sessions.backends.db"}
+CACHED_USER = "djfast.cache.users.CachedUserMiddleware"
+LOCAL = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+
+
+def with_loaders(loaders: list[Any]) -> list[dict[str, Any]]:
+    """Return the project's template engines, Django's with these loaders."""
+    engines = []
+    for one in settings.TEMPLATES:
+        if one["BACKEND"].endswith("DjangoTemplates"):
+            one = one | {"APP_DIRS": False, "OPTIONS": one["OPTIONS"] | {"loaders": loaders}}
+        engines.append(one)
+    return engines
+
+
+MISTAKES: dict[str, dict[str, Any]] = {
+    "session-saved-always": {"SESSION_SAVE_EVERY_REQUEST": True},
+    "shared-redis-url": {
+        "CACHES": settings.CACHES | {"other": REDIS | {"OPTIONS": {"SOCKET_TIMEOUT": 9}}}
+    },
+    "cached-user": {
+        "CACHES": settings.CACHES | {"sessions": LOCAL},
+        "MIDDLEWARE": [
+            CACHED_USER if path.endswith(".AuthenticationMiddleware") else path
+            for path in settings.MIDDLEWARE
+        ],
+    },
+}
+
+
+@pytest.fixture(autouse=True)
+def _built(tmp_path: Path) -> Iterator[None]:
+    """Check as a production process that has its static files."""
+    manifest = '{"paths": {"a.css": "a.0123456789ab.css"}, "version": "1.1"}'
+    (tmp_path / "staticfiles.json").write_text(manifest)
+    manifest_storage = {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"}
+    production = {
+        "DEBUG": False,
+        "COMPRESS_ENABLED": True,
+        "COMPRESS_OFFLINE": True,
+        "STATIC_ROOT": tmp_path,
+        "STORAGES": settings.STORAGES | {"staticfiles": manifest_storage},
+    }
+    with override_settings(**production):
+        yield
+
+
+def messages() -> dict[str, CheckMessage]:
+    """Return the messages of the checks that are not silenced, by id."""
+    found = [one for one in checks.run_checks(tags=["speed"]) if not one.is_silenced()]
+    assert len({one.id for one in found}) == len(found)
+    return {str(one.id): one for one in found}
+
+
+def test_the_project_has_no_message() -> None:
+    assert messages() == {}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_setting_that_slows_pages_is_a_warning(name: str) -> None:
+    with override_settings(**MISTAKES[name]):
+        (found,) = messages().values()
+    assert (found.id, found.level) == (f"speed.{name}", checks.WARNING)
+
+
+def test_connections_that_no_request_uses_again_are_a_warning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert connection.settings_dict["CONN_MAX_AGE"] != 0
+    with override_settings(ASGI_APPLICATION="django.core.asgi.get_asgi_application"):
+        found = messages()["speed.asgi-connections"]
+        assert found.level == checks.WARNING
+        monkeypatch.setitem(connection.settings_dict, "CONN_MAX_AGE", 0)
+        assert "speed.asgi-connections" not in messages()
+
+
+@pytest.mark.parametrize(
+    ("pool", "small"),
+    [
+        (True, False),  # psycopg's default: 4
+        ({"min_size": 1, "max_size": 8}, False),
+        ({"min_size": 1, "max_size": 3}, True),
+        ({"min_size": 2}, True),
+    ],
+)
+def test_a_pool_for_which_threads_wait_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, pool: Any, small: bool
+) -> None:
+    monkeypatch.setitem(connection.settings_dict, "OPTIONS", {"pool": pool})
+    found = messages().get("speed.small-pool")
+    assert (found is not None and found.level == checks.WARNING) == small
+
+
+@pytest.mark.parametrize("debug", [True, False])
+def test_loaders_without_a_cache_are_a_warning(debug: bool) -> None:
+    with override_settings(DEBUG=debug, TEMPLATES=with_loaders(LOADERS)):
+        found = messages()
+    assert found["speed.uncached-loaders"].level == checks.WARNING
+    assert found["speed.cached-template-loader"].level == checks.INFO
+
+
+def test_loaders_with_a_cache_are_no_mistake() -> None:
+    cached = ("django.template.loaders.cached.Loader", LOADERS)
+    with override_settings(TEMPLATES=with_loaders([cached])):
+        assert messages() == {}
+
+
+def test_loaders_without_a_cache_can_be_a_choice() -> None:
+    choice = ["speed.cached-template-loader"]
+    with override_settings(SILENCED_SYSTEM_CHECKS=choice, TEMPLATES=with_loaders(LOADERS)):
+        assert messages() == {}
+
+
+def test_production_without_static_files_is_an_info(tmp_path: Path) -> None:
+    with override_settings(STATIC_ROOT=tmp_path / "nowhere"):
+        (found,) = messages().values()
+        assert (found.id, found.level) == ("speed.static-not-built", checks.INFO)
+        with override_settings(DEBUG=True):
+            assert messages() == {}
+
+
+def test_a_reverted_default_is_an_info_that_shows_its_figure() -> None:
+    with override_settings(**SESSIONS_IN_DATABASE):
+        (found,) = messages().values()
+    assert (found.id, found.level) == ("speed.cached-sessions", checks.INFO)
+    assert "of the time" in str(found.hint)
+    assert "SESSION_ENGINE" in str(found.hint)
+
+
+def test_a_reverted_default_that_is_silenced_has_no_message() -> None:
+    with override_settings(
+        **SESSIONS_IN_DATABASE, SILENCED_SYSTEM_CHECKS=["speed.cached-sessions"]
+    ):
+        assert checks.run_checks(tags=["speed"]) == []
+
+
+def test_translation_has_no_message() -> None:
+    with override_settings(USE_I18N=True):
+        assert messages() == {}
+
+
+def test_an_engine_that_is_off_is_one_info() -> None:
+    with override_settings(DJFAST_ENGINE=False):
+        (found,) = messages().values()
+        assert (found.id, found.level) == ("speed.engine", checks.INFO)
+        with override_settings(SILENCED_SYSTEM_CHECKS=["speed.engine"]):
+            assert messages() == {}
+
+
+def test_an_engine_module_that_is_off_is_an_info() -> None:
+    with override_settings(DJFAST_ENGINE={*engine.MODULES} - {"urls"}):
+        (found,) = messages().values()
+    assert (found.id, found.level) == ("speed.compiled-urls", checks.INFO)
+
+
+def test_each_module_whose_django_has_changed_is_an_info(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "changed", lambda module: [f"django.changed.{module}"])
+    found = messages()
+    assert found.keys() == ENGINE & {row.id for row in applicable()}
+    assert {one.level for one in found.values()} == {checks.INFO}
+    assert "django.changed.urls" in found["speed.compiled-urls"].msg
+
+
+def test_checking_makes_no_query_and_no_round_trip(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise AssertionError("a connection was opened")
+
+    monkeypatch.setattr(connection, "ensure_connection", refuse)
+    monkeypatch.setattr("redis.connection.Connection.connect", refuse)
+    assert messages() == {}

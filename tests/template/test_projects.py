@@ -1,0 +1,275 @@
+"""Generated projects at work, each in a clean environment: their own checks, their team, the demo."""
+
+import os
+import pty
+import re
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import psutil
+import pytest
+
+from conftest import PAIRS, Bake, Run, clear, commit, wait_for
+
+
+@pytest.fixture
+def bare(clean_environment: dict[str, str]) -> dict[str, str]:
+    """Environment of a machine that has python3 and make, but no uv."""
+    path = [p for p in clean_environment["PATH"].split(os.pathsep) if not Path(p, "uv").exists()]
+    return clean_environment | {"PATH": os.pathsep.join(path)}
+
+
+@pytest.fixture
+def port() -> str:
+    """A port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return str(free.getsockname()[1])
+
+
+class Terminal:
+    """A command at a terminal of its own, where Ctrl-C means what it means to a person."""
+
+    def __init__(self, *command: str, cwd: Path, env: dict[str, str]) -> None:
+        self.keyboard, screen = pty.openpty()
+        self.log = cwd.with_name(f"{cwd.name}.log")
+        # --default-signal: a job in the background, as CI may be, has Ctrl-C turned off.
+        self.process = subprocess.Popen(
+            ["setsid", "--ctty", "env", "--default-signal=INT", *command],
+            cwd=cwd,
+            env=env,
+            stdin=screen,
+            stdout=screen,
+            stderr=screen,
+        )
+        os.close(screen)
+        threading.Thread(target=self._copy, daemon=True).start()
+
+    def _copy(self) -> None:
+        with self.log.open("wb", buffering=0) as log:
+            try:
+                while printed := os.read(self.keyboard, 4096):
+                    log.write(printed)
+            except OSError:  # the last process has closed the terminal
+                pass
+
+    def press_control_c(self, *, seconds: float) -> int:
+        """Press it, and return the exit code; fails after `seconds`."""
+        os.write(self.keyboard, b"\x03")
+        return self.process.wait(seconds)
+
+    def close(self) -> None:
+        """End what a failed test has left."""
+        self.process.kill()
+        os.close(self.keyboard)
+
+
+def working_in(*folders: Path) -> list[str]:
+    """Return the command lines of all processes whose working directory lies in one of `folders`."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if any(Path(process.cwd()).is_relative_to(folder) for folder in folders):
+                found.append(" ".join(process.cmdline()) or process.name())
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            pass  # ended since, or somebody else's
+    return found
+
+
+@pytest.mark.parametrize("answers", PAIRS)
+def test_every_pair_of_answers_passes_the_checks_of_its_project(
+    bake: Bake, run: Run, answers: dict
+) -> None:
+    run("make", "check", cwd=bake(**answers))
+
+
+@pytest.mark.parametrize("answers", PAIRS)
+def test_every_pair_of_answers_passes_the_tests_of_its_project(
+    bake: Bake, run: Run, answers: dict
+) -> None:
+    run("make", "test", cwd=bake(**answers))
+
+
+ORDERS = {
+    "orders/models.py": """
+from typing import ClassVar, Self
+
+from django.db import models
+
+from core.models import BaseModel
+from djfast.models import Manager, QuerySet
+
+
+class Tag(BaseModel):
+    name = models.CharField(max_length=20)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class OrderQuerySet(QuerySet["Order"]):
+    def newest_first(self) -> Self:
+        return self.order_by("-pk")
+
+
+OrderManager = Manager.from_queryset(OrderQuerySet)
+
+
+class Order(BaseModel):
+    tags = models.ManyToManyField(Tag)
+
+    objects: ClassVar = OrderManager()
+
+    def __str__(self) -> str:
+        return f"Order {self.pk}"
+
+
+class Gift(Order):
+    to = models.CharField(max_length=20)
+
+
+def tag(name: str) -> Tag:
+    return Tag.objects.get(name=name)
+""",
+    "orders/admin.py": """
+from django.contrib import admin
+
+from orders.models import Order
+
+
+@admin.register(Order)
+class OrderAdmin(admin.ModelAdmin):
+    list_display = ("pk",)
+""",
+    "tests/test_orders.py": """
+import pytest
+
+from orders.models import Gift, Order, tag
+
+
+@pytest.mark.django_db
+def test_a_gift_has_the_tags_of_its_order() -> None:
+    for name in ("a", "b"):
+        Gift.objects.create(to=name).tags.create(name=name)
+    orders = Order.objects.prefetch_related("tags").newest_first()
+    assert [[str(one) for one in order.tags.all()] for order in orders] == [["b"], ["a"]]
+    gifts = Gift.objects.prefetch_related("tags").order_by("pk")
+    assert [[str(one) for one in gift.tags.all()] for gift in gifts] == [["a"], ["b"]]
+    assert str(tag("a")) == "a"
+""",
+}
+
+
+def test_the_first_app_of_a_team_passes_the_checks_and_the_tests(bake: Bake, run: Run) -> None:
+    project = bake(fresh=True)
+    run("uv", "run", "--quiet", "manage.py", "startapp", "orders", cwd=project)
+    for name, text in ORDERS.items():
+        (project / name).write_text(text.lstrip(), "utf-8")
+    settings = project / "config/settings.py"
+    installed = settings.read_text("utf-8").replace('    "core",\n', '    "core",\n    "orders",\n')
+    settings.write_text(installed, "utf-8")
+    run("uv", "run", "--quiet", "ruff", "check", "--fix", cwd=project)
+    run("uv", "run", "--quiet", "ruff", "format", cwd=project)
+    run("uv", "run", "--quiet", "manage.py", "makemigrations", cwd=project)
+    run("make", "check", cwd=project)
+    assert "tests/test_orders.py ." in run("make", "test", cwd=project)
+
+
+def test_a_second_member_of_the_team_runs_and_tests_a_clone(
+    bake: Bake,
+    run: Run,
+    bare: dict[str, str],
+    port: str,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> None:
+    first = bake(fresh=True)
+    commit(run, first)
+    second = tmp_path / "a clone"
+    run("git", "clone", "--quiet", first.as_uri(), second, cwd=tmp_path)
+    assert not (second / ".env").exists()
+    request.addfinalizer(partial(clear, run, second))
+
+    terminal = Terminal("make", "run", cwd=second, env=bare | {"PORT": port})
+    try:
+        _, page = wait_for(f"http://127.0.0.1:{port}/", terminal.process, terminal.log, seconds=300)
+        assert b"My Shop" in page
+        terminal.press_control_c(seconds=20)
+    finally:
+        terminal.close()
+    environment = (second / ".env").read_bytes()
+    assert (second / ".env").stat().st_mode & 0o777 == 0o600
+    assert re.search(rb"^SECRET_KEY=[\w-]{40,}$", environment, re.MULTILINE)
+    assert environment != (first / ".env").read_bytes()
+
+    run("make", "test", cwd=second, env=bare)
+    # The lock file is to be committed; all else that was made is ignored.
+    assert run("git", "status", "--porcelain", cwd=second).split() == ["??", "uv.lock"]
+    assert (second / ".env").read_bytes() == environment
+
+
+@pytest.mark.parametrize("target", ["run", "serve"])
+def test_a_make_that_is_told_to_end_takes_its_server_along(
+    project: Path, clean_environment: dict[str, str], port: str, tmp_path: Path, target: str
+) -> None:
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            ["make", target],
+            cwd=project,
+            env=clean_environment | {"PORT": port},
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        wait_for(f"http://127.0.0.1:{port}/health/live/", process, log, seconds=120)
+    finally:
+        process.terminate()
+    process.wait(40)
+    deadline = time.monotonic() + 40
+    while True:
+        try:
+            socket.create_server(("127.0.0.1", int(port))).close()
+            break
+        except OSError:
+            assert time.monotonic() < deadline, "the server still listens"
+            time.sleep(0.5)
+
+
+def test_the_demo_serves_a_page_soon_and_leaves_nothing_running(
+    repository: Path,
+    run: Run,
+    bare: dict[str, str],
+    port: str,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    record_property: Callable[[str, object], None],
+) -> None:
+    clone = tmp_path / "djfast"
+    run("git", "clone", "--quiet", repository.as_uri(), clone, cwd=tmp_path)
+    request.addfinalizer(partial(clear, run, clone / "build/my-shop"))
+    # Nothing downloaded or installed before: not even uv.
+    cold = bare | {"UV_CACHE_DIR": str(tmp_path / "cache"), "PIP_NO_CACHE_DIR": "1", "PORT": port}
+    start = time.monotonic()
+    terminal = Terminal("make", "demo", cwd=clone, env=cold)
+    address = f"http://127.0.0.1:{port}/"
+    try:
+        _, page = wait_for(address, terminal.process, terminal.log, seconds=300)
+        seconds = time.monotonic() - start
+        record_property("seconds from a fresh clone to the first page", round(seconds, 1))
+        assert seconds < 90
+        assert b"My Shop" in page
+        assert address in terminal.log.read_text()
+        services = (clone / "build/my-shop/.services").resolve()
+        running = " ".join(working_in(clone, services))
+        assert "postgres" in running
+        assert "valkey" in running
+        assert terminal.press_control_c(seconds=30) == 0
+        assert working_in(clone, services) == []
+        assert "Traceback" not in terminal.log.read_text()
+    finally:
+        terminal.close()
