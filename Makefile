@@ -1,8 +1,8 @@
-# Each target brings what it needs, from python3 and make alone; `make` lists them.
+# Each target installs what it needs, with python3 and make alone; `make` lists them.
 
-# The machine's uv, else one of the template's own.
+# An installed uv, else a copy of the template's own.
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
-# The demonstration finds that one too, and need not bring another.
+# With that copy on PATH, the generated project does not install another one.
 MY_SHOP := PATH="$(CURDIR)/.uv/bin:$$PATH" $(MAKE) --no-print-directory -C build/my-shop
 
 .DEFAULT_GOAL := help
@@ -11,9 +11,10 @@ MY_SHOP := PATH="$(CURDIR)/.uv/bin:$$PATH" $(MAKE) --no-print-directory -C build
 help:
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 8
 
-# On a terminal, job control (set -m) gives Ctrl-C to the server alone: make itself goes on to stop
-# the services and ends with 0. Without one, all get the signal, and the trap keeps the last step.
-demo: $(UV) ## generate a project into build/ and serve it on 127.0.0.1:8000; Ctrl-C ends it
+# On a terminal, job control (set -m) sends Ctrl-C to the server alone, so that make goes on to stop the
+# services and exits with 0. Without a terminal every process gets the signal, and the trap lets the last
+# command run.
+demo: $(UV) ## generate a project into build/ and serve it on 127.0.0.1:8000; Ctrl-C stops it
 	@$(UV) tool run --quiet --from 'cookiecutter>=2.6,<3' cookiecutter . \
 		--default-config --no-input --overwrite-if-exists --output-dir build
 	@echo "Generated build/my-shop."
@@ -23,9 +24,9 @@ demo: $(UV) ## generate a project into build/ and serve it on 127.0.0.1:8000; Ct
 test: $(UV) ## test all that the template promises, on real services (about 20 minutes)
 	@$(UV) run --quiet pytest
 
-# The machine should have nothing else to do.
-docs: $(UV) ## measure projects with every answer and write the figures of docs/ (half an hour)
-	@$(UV) run --quiet python -m measure
+# Run it on an otherwise idle machine. ONLY=part,part measures these parts again; WRITE=1 measures nothing.
+docs: $(UV) ## measure projects with every answer and write the figures of docs/ (about 40 minutes)
+	@$(UV) run --quiet python -m reference $(if $(ONLY),--only="$(ONLY)") $(if $(WRITE),--write)
 
 .uv/bin/uv:
 	@python3 -m venv .uv && .uv/bin/python -m pip install --quiet --disable-pip-version-check uv || { rm -rf .uv; \

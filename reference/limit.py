@@ -1,7 +1,7 @@
-"""The limit: the workload's pages made by nothing but a WSGI function and psycopg.
+"""The limit: the workload's pages from a WSGI function and psycopg, without Django.
 
-Same queries and same bytes as Django's pages. A request checks no signature, builds no request or
-model object, resolves no address; connections stay open. What is faster than this leaves work out.
+The queries and the bytes are those of Django's pages. There are no signatures to check, no request or model
+objects, no URLs to resolve, and connections are persistent: whatever is faster leaves work out.
 """
 
 import json
@@ -19,7 +19,7 @@ import psycopg
 
 Environ = dict[str, Any]
 
-# What Django sends, in its order. A project that keeps sessions in its cache does not send the first.
+# Django's queries, in its order. A project whose sessions are in the cache does not send the first.
 SESSION = """SELECT session_key, session_data, expire_date FROM django_session
 WHERE expire_date > now() AND session_key = %s LIMIT 21"""
 USER = """SELECT id, password, last_login, is_superuser, username, first_name, last_name, email, is_staff,
@@ -93,24 +93,24 @@ CATEGORY = """
       <li><a href="/catalogue/category/{1}/">{0}</a></li>
       """
 
-own = threading.local()
+LOCAL = threading.local()
 
 
 def rows(query: str, *parameters: Any) -> list[tuple[Any, ...]]:
-    """Run a query on this thread's connection."""
-    if not hasattr(own, "connection"):
-        own.connection = psycopg.connect(os.environ["DATABASE_URL"], autocommit=True)
-    found: list[tuple[Any, ...]] = own.connection.execute(query, parameters).fetchall()
+    """Run a query on this thread's connection; return its rows."""
+    if not hasattr(LOCAL, "connection"):
+        LOCAL.connection = psycopg.connect(os.environ["DATABASE_URL"], autocommit=True)
+    found: list[tuple[Any, ...]] = LOCAL.connection.execute(query, parameters).fetchall()
     return found
 
 
 def hello(environ: Environ) -> str:
-    """Answer without a query."""
+    """Respond without a query."""
     return "Hello\n"
 
 
 def count(environ: Environ) -> str:
-    """Answer after one query."""
+    """Respond after one query."""
     return f"{rows(COUNT)[0][0]} items\n"
 
 
@@ -132,7 +132,7 @@ def listing(environ: Environ) -> str:
 
 
 def line(*item: Any) -> str:
-    """Write an item, given as the columns of ITEMS and its tags."""
+    """Render an item, given as the columns of ITEMS and its rendered tags."""
     _, name, slug, _, price, stock, description, created, _, category, shelf, tags = item
     return ITEM.format(
         slug=slug,
@@ -148,7 +148,7 @@ def line(*item: Any) -> str:
 
 
 def signed_in(session: str) -> int:
-    """Return the user's key from what Django has stored of a session."""
+    """Return the primary key of the user from the data of a stored session."""
     packed = session.lstrip(".").partition(":")[0]
     data = urlsafe_b64decode(packed + "=" * (-len(packed) % 4))
     return int(json.loads(zlib.decompress(data) if session[0] == "." else data)["_auth_user_id"])
@@ -158,12 +158,11 @@ PAGES = {
     "/catalogue/": (listing, "text/html; charset=utf-8"),
     "/catalogue/count/": (count, "text/plain"),
     "/catalogue/hello/": (hello, "text/plain"),
-    "/health/live/": (hello, "text/plain"),
 }
 
 
 def application(environ: Environ, start_response: Callable[..., object]) -> Iterable[bytes]:
-    """Answer a request."""
+    """Respond with one of the pages."""
     page, kind = PAGES[environ["PATH_INFO"]]
     body = page(environ).encode()
     start_response("200 OK", [("Content-Type", kind), ("Content-Length", str(len(body)))])
@@ -172,12 +171,12 @@ def application(environ: Environ, start_response: Callable[..., object]) -> Iter
 
 @cache
 def nothing(size: int) -> bytes:
-    """Return so many bytes."""
+    """Return `size` bytes."""
     return b"x" * size
 
 
 def idle(environ: Environ, start_response: Callable[..., object]) -> Iterable[bytes]:
-    """Answer `?41000` with that many bytes and do nothing else: what the load generator is tried on."""
+    """Respond to `?41000` with that many bytes, to measure the load generator itself."""
     body = nothing(int(environ["QUERY_STRING"] or 0))
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
     return [body]

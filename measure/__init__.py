@@ -1,1 +1,0 @@
-"""What stands in docs/: projects generated, measured and compared, and the tables made from that."""

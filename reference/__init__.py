@@ -1,0 +1,1 @@
+"""Measure generated projects against each other and against stock Django; write the figures of docs/."""
