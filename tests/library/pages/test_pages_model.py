@@ -210,9 +210,14 @@ class PageCache(RuleBasedStateMachine):
     def set_the_system_clock(self, by: int, step: float) -> None:
         self.processes[by].step = step
 
-    @rule(down=st.booleans())
-    def redis(self, down: bool) -> None:
-        self.world.down = down
+    @rule()
+    def redis_fails(self) -> None:
+        self.world.down = True
+
+    @precondition(lambda self: self.world.down)
+    @rule()
+    def redis_recovers(self) -> None:
+        self.world.down = False
 
     @precondition(lambda self: self.world.data)
     @rule(choose=st.data())
@@ -262,7 +267,7 @@ class PageCache(RuleBasedStateMachine):
 
 TestPageCache = pytest.mark.usefixtures("any_host")(PageCache.TestCase)
 TestPageCache.settings = settings(
-    max_examples=100,
+    max_examples=200,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=list(HealthCheck),

@@ -241,6 +241,13 @@ def test_an_invalidated_page_is_rendered_again() -> None:
     assert get("/any/x") == b"<p>3 /any/x"
 
 
+def test_a_page_is_not_stored_while_a_tag_has_no_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an invalidation and an eviction of the tag, it would be valid again."""
+    monkeypatch.setattr(page_store, "create_versions", lambda entry: None)
+    get("/any/x")
+    assert get("/any/x") == b"<p>2 /any/x"
+
+
 def test_a_client_that_has_changed_something_is_served_no_copies() -> None:
     view, _ = counting()
     other = another_process()["pages"]
