@@ -164,6 +164,7 @@ PAGE = '<p>A <a href="/style.0123456789ab.css">b</a></p><input name=csrfmiddlewa
         (PAGE.replace(" <a", "\n  <a"), True),
         (PAGE.replace("0123456789ab", "ba9876543210"), True),
         (PAGE.replace("value=1", "value=2"), True),
+        (PAGE.partition("<input")[0], True),  # only one side has a CSRF token
         (PAGE + "<script>let other</script>", True),
         (PAGE.replace(">A", ">B"), False),
         (PAGE.replace("/style", "/other"), False),

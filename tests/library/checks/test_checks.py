@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from django.conf import settings
@@ -10,9 +11,10 @@ from django.core import checks
 from django.core.checks import CheckMessage
 from django.db import connection
 from django.test import override_settings
-from djfast import engine
+from djfast import engine, interpreter
 from djfast.rows import ROWS, applicable
 
+IS_SLOW = interpreter.is_slow
 REDIS = settings.CACHES["default"]
 ENGINE = {row.id for row in ROWS if row.group == "engine"} - {"speed.N+1-guard"}
 LOADERS = ["django.template.loaders.filesystem.Loader"]
@@ -59,8 +61,36 @@ def _built(tmp_path: Path) -> Iterator[None]:
         "STATIC_ROOT": tmp_path,
         "STORAGES": settings.STORAGES | {"staticfiles": manifest_storage},
     }
-    with override_settings(**production):
+    with (
+        override_settings(**production),
+        mock.patch.object(interpreter, "is_slow", return_value=False),
+    ):
         yield
+
+
+OPTIMISED = "'--enable-optimizations' '--with-lto'"
+
+
+@pytest.mark.parametrize(
+    ("options", "flag", "debug", "build", "slow"),
+    [
+        (OPTIMISED, "-fprofile-use", 0, "PGO, LTO", False),
+        ("'--enable-optimizations'", "-fprofile-use", 0, "PGO", False),
+        ("'--with-lto'", "", 0, "PGO, LTO", False),  # Debian
+        ("'--enable-shared'", "-fprofile-use", 0, "without PGO", True),  # pyenv
+        (OPTIMISED, "-fprofile-use", 1, "debug", True),
+    ],
+)
+def test_a_slow_build_of_the_interpreter_is_an_info(
+    monkeypatch: pytest.MonkeyPatch, options: str, flag: str, debug: int, build: str, slow: bool
+) -> None:
+    known = {"CONFIG_ARGS": options, "PGO_PROF_USE_FLAG": flag, "Py_DEBUG": debug}
+    monkeypatch.setattr(interpreter.sysconfig, "get_config_var", known.get)
+    assert interpreter.build() == build
+    monkeypatch.setattr(interpreter, "is_slow", IS_SLOW)
+    found = messages().get("speed.interpreter")
+    assert bool(found) == slow
+    assert not found or found.level == checks.INFO
 
 
 def messages() -> dict[str, CheckMessage]:

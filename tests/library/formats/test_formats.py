@@ -1,5 +1,6 @@
 """Compare the filters with Django's, for all kinds of values, formats, time zones and languages."""
 
+import importlib
 from datetime import UTC, date, datetime, time, timedelta
 from datetime import timezone as offset
 from decimal import Decimal, localcontext
@@ -10,6 +11,8 @@ import pytest
 from config.jinja2 import environment
 from django.template import Context, Engine, defaultfilters
 from django.utils import dateformat, timezone
+from django.utils.safestring import SafeString
+from djfast import engine
 from djfast.engine import formats
 from djfast.engine.formats import floatformat, local_date
 from hypothesis import example, given, settings
@@ -194,6 +197,29 @@ def test_a_price_needs_none_of_djangos_filters(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(defaultfilters, "floatformat", None)
     template = FAST.from_string("{{ price|floatformat:2 }}")
     assert template.render(Context({"price": Decimal("9.995")})) == "10.00"
+
+
+def test_the_flags_of_the_filters_are_those_of_the_installed_django(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    value = SafeString("<b>")
+    stock = defaultfilters.floatformat
+
+    def floatformat(text: Any, arg: Any = -1) -> Any:
+        return "".join([text]) if text is value else stock(text, arg)
+
+    floatformat.is_safe = False  # type: ignore[attr-defined]
+    monkeypatch.setattr(defaultfilters, "floatformat", floatformat)
+    try:
+        engine.install()
+        importlib.reload(formats)
+        assert not engine.active("formats")
+        page = Engine(builtins=["djfast.engine.formats"]).from_string("{{ value|floatformat }}")
+        assert page.render(Context({"value": value})) == "&lt;b&gt;"
+    finally:
+        monkeypatch.undo()
+        importlib.reload(formats)
+        engine.install()
 
 
 def test_the_evidence_counts_prepared_formats() -> None:

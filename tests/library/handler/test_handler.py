@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, NamedTuple
+from weakref import WeakSet
 
 import pytest
 from asgiref.sync import markcoroutinefunction
@@ -167,27 +168,33 @@ def test_a_changed_django_gets_its_own_handler(monkeypatch: pytest.MonkeyPatch) 
         engine.install()
 
 
-@pytest.mark.parametrize("names", [[], ["application"], ["app", "application"]])
-def test_the_evidence_counts_the_requests_of_the_handler_that_is_served(
+@pytest.fixture
+def no_handlers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget the handlers of other tests."""
+    monkeypatch.setattr(handler, "HANDLERS", WeakSet())
+
+
+@pytest.mark.usefixtures("no_handlers")
+@pytest.mark.parametrize("names", [[], ["application"], ["routes", "inner"]])
+def test_the_handler_is_found_inside_any_application_and_counts_its_requests(
     settings: LazySettings, monkeypatch: pytest.MonkeyPatch, names: list[str]
 ) -> None:
     served: Any = Handler()
     visit(served, "/plain/"), visit(served, "/awaited/"), visit(served, "/plain/")
-    visit(Handler(), "/plain/")
     whole = served
     for name in names:
         whole = Around(name, whole)
     monkeypatch.setitem(globals(), "application", whole)
     settings.ASGI_APPLICATION = f"{__name__}.application"
-    assert handler.installed() is served
+    assert handler.loaded()
     assert handler.evidence().startswith("2 requests")
 
 
+@pytest.mark.usefixtures("no_handlers")
 @pytest.mark.parametrize("named", [ASGIHandler, object, None])
 def test_there_is_no_handler_where_djangos_is_served(
     settings: LazySettings, monkeypatch: pytest.MonkeyPatch, named: Any
 ) -> None:
     monkeypatch.setitem(globals(), "application", named and named())
     settings.ASGI_APPLICATION = named and f"{__name__}.application"
-    assert handler.installed() is None
-    assert "ASGI_APPLICATION" in handler.evidence()
+    assert not handler.loaded()

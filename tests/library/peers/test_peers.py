@@ -368,6 +368,17 @@ def test_a_pickled_row_can_be_loaded_without_the_library_and_is_guarded_with_it(
     assert pickle.loads(alone)._state.fetch_mode is models.FETCH_ONE
 
 
+def test_a_pickled_query_set_loads_deferred_fields_one_by_one() -> None:
+    query = User.objects.defer("first_name")
+    restored = query.all()
+    restored.query = pickle.loads(pickle.dumps(query.query))
+    for one in (pickle.loads(pickle.dumps(query)).all(), restored):
+        assert one._fetch_mode is peers.PEERS
+        first, second, *_ = one
+        assert first.first_name is not None
+        assert "first_name" not in vars(second)
+
+
 def test_a_loop_over_a_large_table_needs_no_memory_for_earlier_rows() -> None:
     Author.objects.bulk_create(Author(name=str(n)) for n in range(6000))
 
@@ -449,3 +460,13 @@ def test_the_row_names_a_model_whose_manager_is_not_guarded(
     assert "core.Unguarded" in evidence
     assert "core.User" not in evidence
     assert among(ContentType)[0] is State.REVERTED
+
+
+def test_the_row_makes_no_query_set_which_may_need_a_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def get_queryset(manager: object) -> None:
+        raise RuntimeError("no tenant")
+
+    monkeypatch.setattr(djfast_models.Manager, "get_queryset", get_queryset)
+    assert NPlusOneGuard().finding().state is State.ON

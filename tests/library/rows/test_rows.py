@@ -197,6 +197,19 @@ def test_a_module_that_templates_do_not_use_is_reverted() -> None:
         assert ROWS_BY_NAME["fragments"].state() == State.OFF
 
 
+def test_a_second_engine_need_not_use_a_module() -> None:
+    mail = {"BACKEND": "django.template.backends.django.DjangoTemplates", "NAME": "mail"}
+    with override_settings(TEMPLATES=[*settings.TEMPLATES, mail]):
+        for name in ("compiled urls", "compiled loops", "prepared formats"):
+            assert ROWS_BY_NAME[name].state() == State.ON
+
+
+def test_without_templates_there_is_no_row_about_them() -> None:
+    with override_settings(TEMPLATES=[]):
+        names = {row.name for row in applicable()}
+    assert not names & {"compiled urls", "compiled loops", "prepared formats", "fragments"}
+
+
 @pytest.mark.parametrize("name", ["compiled urls", "prepared formats"])
 def test_a_module_that_jinja2_alone_does_not_use_is_reverted(name: str) -> None:
     with override_settings(TEMPLATES=with_jinja2(environment="jinja2.Environment")):

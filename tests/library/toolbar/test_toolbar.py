@@ -84,7 +84,7 @@ def rows(content: str) -> dict[str, Shown]:
             default, now, _, measured = [re.split(r"<br>", cell) for cell in cells]
             texts = [re.sub(r"<[^>]+>", "", text).strip() for text in (*now, *measured)]
             name = re.sub(r"<[^>]+>", "", default[0])
-            found[name] = Shown("djdt-highlighted" in attributes, *texts)
+            found[name] = Shown("djfast-missing" in attributes, *texts)
     return found
 
 

@@ -122,7 +122,7 @@ def main() -> None:
     """
     parser = argparse.ArgumentParser(prog="python -m djfast_bench", description=__doc__)
     parser.add_argument(
-        "--quick", action="store_true", help="defaults only, in under a minute; few are decided"
+        "--quick", action="store_true", help="defaults only, in about two minutes; few are decided"
     )
     parser.add_argument("--only", default="", metavar="NAME", help="rows with this in their name")
     options = parser.parse_args()

@@ -10,6 +10,7 @@ import tomllib
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,7 @@ def conditions(*, quick: bool = False) -> dict[str, Any]:
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "os": f"{platform.system()} {platform.release()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "python_build": python_build(),
         "django": django.get_version(),
         "postgresql": postgresql and f"{postgresql // 10000}.{postgresql % 10000}",
         "valkey": _valkey(),
@@ -84,6 +86,14 @@ def conditions(*, quick: bool = False) -> dict[str, Any]:
         "smallest_effect": SMALLEST_EFFECT,
         "alpha": ALPHA,
     }
+
+
+def python_build() -> str:
+    """Return how the interpreter was built, in words; "" without a djfast that knows it."""
+    try:
+        return import_module("djfast.interpreter").build()
+    except ImportError:
+        return ""
 
 
 def installed(requirements: list[str]) -> dict[str, str]:

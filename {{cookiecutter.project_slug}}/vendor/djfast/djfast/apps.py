@@ -14,7 +14,7 @@ class DjfastConfig(AppConfig):
         from djfast import checks, engine  # noqa: F401
         from djfast.cache.release import build
 
-        if not settings.DEBUG:
+        if not settings.DEBUG and {"pages", "template_fragments"} & {*settings.CACHES}:
             build()  # now: a deployment may replace the files while this process runs
         engine.install()
         if apps.is_installed("django.contrib.auth"):

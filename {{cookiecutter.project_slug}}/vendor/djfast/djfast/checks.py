@@ -16,7 +16,7 @@ from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.locmem import LocMemCache
 from django.db import connections
 
-from djfast import engine
+from djfast import engine, interpreter
 from djfast.figures import figure
 from djfast.rows import Row, State, applicable
 from djfast.rows.cache import CachedUser
@@ -72,7 +72,7 @@ def info(row: Row) -> checks.CheckMessage:
 @checks.register("speed")
 def mistakes(**options: Any) -> list[checks.CheckMessage]:
     """Return a message for each setting that slows pages without an error."""
-    return [*pools(), *sessions(), *redis_urls(), *loaders(), *static_files()]
+    return [*pools(), *sessions(), *redis_urls(), *loaders(), *python(), *static_files()]
 
 
 def pools() -> Messages:
@@ -149,6 +149,18 @@ def loaders() -> Messages:
             )
 
 
+def python() -> Messages:
+    """Yield an info about an interpreter that was built without optimisation."""
+    if interpreter.is_slow():
+        yield checks.Info(
+            f"This Python is a build {interpreter.build().replace('debug', 'for debugging')}: every"
+            " page takes more CPU time than with an optimised build of the same version.",
+            hint="Use one from python.org, uv, a distribution or a container image; with pyenv, set"
+            " PYTHON_CONFIGURE_OPTS='--enable-optimizations --with-lto' and install it again.",
+            id="speed.interpreter",
+        )
+
+
 def static_files() -> Messages:
     """Yield an info in production while the hashed static files are not built."""
     if (
@@ -160,6 +172,6 @@ def static_files() -> Messages:
     if isinstance(staticfiles_storage, ManifestFilesMixin) and not staticfiles_storage.hashed_files:
         yield checks.Info(
             f"There are no built static files in {settings.STATIC_ROOT}.",
-            hint="`manage.py collectstatic` builds them, `make build` with their bundles.",
+            hint="`make build` builds them; without bundles, `manage.py collectstatic` is enough.",
             id="speed.static-not-built",
         )

@@ -152,6 +152,12 @@ class QuerySet[Row: models.Model](models.QuerySet[Row]):
         super().__init__(*args, **kwargs)
         self._fetch_mode: FetchMode = PEERS
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore a pickled query set, which is guarded again."""
+        super().__setstate__(state)  # type: ignore[misc]  # django-stubs leaves it out
+        if self._fetch_mode is models.FETCH_PEERS:  # as `Peers` is pickled
+            self._fetch_mode = PEERS
+
     def iterator(self, chunk_size: int | None = None) -> Iterator[Row]:
         """Return an iterator as Django's, over rows without peers."""
         if self._fetch_mode is not PEERS:

@@ -20,7 +20,7 @@ from typing import NamedTuple, Never
 from django.conf import settings
 from django.contrib.staticfiles.storage import ManifestFilesMixin
 from django.core.exceptions import ImproperlyConfigured
-from django.core.files.storage import storages
+from django.core.files.storage import FileSystemStorage, storages
 from django.utils.module_loading import import_string
 from environs import validate
 
@@ -108,8 +108,11 @@ def application() -> object:
 
 
 def built(root: Path) -> bool:
-    """Return whether a folder has the static files that `STORAGES` needs."""
-    hashed = isinstance(storages["staticfiles"], ManifestFilesMixin)
+    """Return whether a folder has the static files that `STORAGES` needs; other places are not checked."""
+    storage = storages["staticfiles"]
+    if not isinstance(storage, FileSystemStorage):  # for example an object storage
+        return True
+    hashed = isinstance(storage, ManifestFilesMixin)
     return (root / "staticfiles.json").exists() if hashed else root.is_dir()
 
 
@@ -128,9 +131,10 @@ def listen() -> Listen:
         # The debug toolbar stores its data in one process.
         cores = 1 if debug else os.cpu_count() or 1
         workers = env.int("WEB_CONCURRENCY", cores, validate=positive)
-        loopback = ip_address(host).is_loopback
     except (EnvError, ImproperlyConfigured) as error:
         sys.exit(str(error))
+    try:
+        loopback = ip_address(host).is_loopback
     except ValueError:
         sys.exit(f"Set HOST to an IP address of this machine, or to 0.0.0.0 for all: not {host!r}.")
     if local and not loopback:

@@ -93,8 +93,10 @@ class Services:
 
     def run(self) -> None:
         """Replace this process by the command that follows on the command line, after `start()`."""
+        if not (command := sys.argv[2:]):
+            sys.exit("Name the command to run: python -m djfast.services run COMMAND")
         self.start()
-        os.execvp(sys.argv[2], sys.argv[2:])
+        os.execvp(command[0], command)
 
     @contextmanager
     def _exclusive(self) -> Iterator[Path]:
@@ -314,19 +316,25 @@ def _write(path: Path, text: str) -> None:
     new.replace(path)
 
 
+def find_project(start: Path) -> Path:
+    """Return the folder with manage.py: `start`, or the nearest one above.
+
+    Raises:
+        SystemExit: there is none.
+    """
+    for folder in (start, *start.parents):
+        if (folder / "manage.py").exists():
+            return folder
+    sys.exit(f"Run this in the folder of a project: {start} has no manage.py.")
+
+
 def main() -> None:
     """Run the command that the command line names, for the project of the current folder.
 
     Raises:
         SystemExit: there is no project, or the command failed.
     """
-    here = Path.cwd()
-    for folder in (here, *here.parents):
-        if (folder / "manage.py").exists():
-            break
-    else:
-        sys.exit(f"Run this in the folder of a project: {here} has no manage.py.")
-    services = Services(folder)
+    services = Services(find_project(Path.cwd()))
     commands = {
         "run": services.run,
         "start": services.start,

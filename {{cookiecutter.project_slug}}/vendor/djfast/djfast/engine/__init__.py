@@ -141,7 +141,10 @@ def install() -> None:
     Raises:
         ImproperlyConfigured: by `chosen`.
     """
-    from djfast.engine import connections, instances  # the other modules ask `active` when they are used
+    from djfast.engine import (  # the other modules ask `active` when they are used
+        connections,
+        instances,
+    )
 
     STATE.clear()
     instances.switch(active("instances"))

@@ -48,7 +48,13 @@ EXACT = Context(prec=40)
 register = Library()
 
 
-@register.filter(expects_localtime=True, is_safe=False)
+def flags(function: Any) -> dict[str, bool]:
+    """Return the flags of one of Django's filters, which may differ where this module is inactive."""
+    names = ("expects_localtime", "is_safe")
+    return {name: getattr(function, name) for name in names if hasattr(function, name)}
+
+
+@register.filter(**flags(defaultfilters.date))
 def date(value: Any, arg: str | None = None) -> str:
     """Return what Django's filter `date` returns."""
     if value in (None, ""):
@@ -84,7 +90,7 @@ def prepared(wanted: str) -> Prepared:
     return pieces, any(hasattr(TimeFormat, name) for name in split[1::2])
 
 
-@register.filter(is_safe=True)
+@register.filter(**flags(defaultfilters.floatformat))
 def floatformat(text: Any, arg: Any = -1) -> str:
     """Return what Django's filter returns; fast for an ordinary number with a fixed number of places."""
     if (

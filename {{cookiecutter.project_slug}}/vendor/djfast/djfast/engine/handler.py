@@ -5,10 +5,12 @@
 Django's handler changes threads for a synchronous view and again for each middleware before and after it,
 which takes most of the time of a small page. Here the view decides: an async view is answered by Django's
 handler on the event loop, any other by the synchronous middleware chain in a thread. Responses are the same.
+Each middleware exists twice, once for either chain: state on its instance is not shared between them.
 """
 
 import warnings
 from typing import Any
+from weakref import WeakSet
 
 import django
 from asgiref.sync import iscoroutinefunction, sync_to_async
@@ -36,6 +38,9 @@ REPLACES = {
 }
 
 
+HANDLERS: WeakSet["Handler"] = WeakSet()  # of this process
+
+
 class Handler(ASGIHandler):
     """Django's handler, with the middleware loaded for both kinds of view.
 
@@ -49,6 +54,7 @@ class Handler(ASGIHandler):
         self.in_thread: Any = BaseHandler()
         self.in_thread.load_middleware()
         self.threaded = 0
+        HANDLERS.add(self)
 
     async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
         """Return the response, computed on the event loop for an async view, else in the request's thread."""
@@ -73,22 +79,18 @@ def get_asgi_application() -> ASGIHandler:
     return Handler() if engine.active("handler") else ASGIHandler()
 
 
-def installed() -> Handler | None:
-    """Return the handler in the application that `ASGI_APPLICATION` names; imports it as a server does.
+def loaded() -> bool:
+    """Return whether this process has such a handler, after importing `ASGI_APPLICATION` as a server does.
 
-    Middleware around it is expected to have it as `application` or `app`.
+    It may be inside any other application, such as a router for protocols.
     """
-    name = getattr(settings, "ASGI_APPLICATION", None)
-    with warnings.catch_warnings(action="ignore"):  # about static files that are not built
-        application: Any = import_string(name) if name else None
-    while application is not None and not isinstance(application, Handler):
-        application = getattr(application, "application", getattr(application, "app", None))
-    return application
+    if not HANDLERS and (name := getattr(settings, "ASGI_APPLICATION", None)):
+        with warnings.catch_warnings(action="ignore"):  # about static files that are not built
+            import_string(name)
+    return bool(HANDLERS)
 
 
 def evidence() -> str:
     """Return how many requests this process has answered in a thread."""
-    handler = installed()
-    if handler is None:
-        return "ASGI_APPLICATION does not name an application with this handler"
-    return f"{handler.threaded} requests of this process answered in one thread call each"
+    threaded = sum(handler.threaded for handler in HANDLERS)
+    return f"{threaded} requests of this process answered in one thread call each"

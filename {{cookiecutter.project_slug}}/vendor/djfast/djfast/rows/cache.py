@@ -123,6 +123,9 @@ class Fragments(Row):
     group = "cache"
     opt_in = True
 
+    def applies(self) -> bool:
+        return any(django_engines()) or any(True for _ in jinja2_environments())
+
     def finding(self) -> Finding:
         known = [TAG in engine.builtins for engine in django_engines()]
         known += [EXTENSION in env.extensions for env in jinja2_environments()]

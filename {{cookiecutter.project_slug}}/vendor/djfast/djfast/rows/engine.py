@@ -8,6 +8,19 @@ from djfast.rows.database import POSTGRESQL, is_asgi
 from djfast.rows.templates import django_engines, jinja2_environments
 
 
+def in_templates(module: str, functions: list[Any]) -> bool:
+    """Return whether templates use a module, in each language that the project has.
+
+    One engine of a language is enough: another may be for mail, or belong to a package.
+
+    Args:
+        module: in `builtins` of Django's engines.
+        functions: what Jinja2's environments have in its place.
+    """
+    used = [getattr(function, "__module__", "") == module for function in functions]
+    return any(module in engine.builtins for engine in django_engines()) and (not used or any(used))
+
+
 class EngineRow(Row):
     """A module of `djfast.engine`.
 
@@ -59,10 +72,9 @@ class CompiledUrls(EngineRow):
         return bool(django_engines() or jinja2_environments())
 
     def wired(self) -> bool:
-        used = ["djfast.engine.urls" in engine.builtins for engine in django_engines()]
-        functions: list[Any] = [env.globals.get("url") for env in jinja2_environments()]
-        used += [getattr(one, "__module__", "") == "djfast.engine.urls" for one in functions]
-        return all(used)
+        return in_templates(
+            "djfast.engine.urls", [e.globals.get("url") for e in jinja2_environments()]
+        )
 
 
 class CompiledLoops(EngineRow):
@@ -77,7 +89,7 @@ class CompiledLoops(EngineRow):
         return bool(django_engines()) and not jinja2_environments()
 
     def wired(self) -> bool:
-        return all("djfast.engine.loops" in engine.builtins for engine in django_engines())
+        return in_templates("djfast.engine.loops", [])
 
 
 class PreparedFormats(EngineRow):
@@ -92,10 +104,8 @@ class PreparedFormats(EngineRow):
         return bool(django_engines() or jinja2_environments())
 
     def wired(self) -> bool:
-        used = ["djfast.engine.formats" in engine.builtins for engine in django_engines()]
-        filters: list[Any] = [env.filters.get("date") for env in jinja2_environments()]
-        used += [getattr(one, "__module__", "") == "djfast.engine.formats" for one in filters]
-        return all(used)
+        filters = [environment.filters.get("date") for environment in jinja2_environments()]
+        return in_templates("djfast.engine.formats", filters)
 
 
 class ModelInstances(EngineRow):
@@ -148,7 +158,7 @@ class ContextSwitches(EngineRow):
     def wired(self) -> bool:
         from djfast.engine import handler
 
-        return handler.installed() is not None
+        return handler.loaded()
 
 
 class NPlusOneGuard(Row):
@@ -164,13 +174,14 @@ class NPlusOneGuard(Row):
         from django.apps import apps
 
         from djfast.models import Model
-        from djfast.peers import PEERS
+        from djfast.peers import Manager
 
         models: list[Any] = [model for model in apps.get_models() if issubclass(model, Model)]
         lost = [
             model._meta.label
             for model in models
-            if model._default_manager.get_queryset()._fetch_mode is not PEERS
+            # Not its query set: a manager may need a request or a tenant to make one.
+            if not isinstance(model._default_manager, Manager)
         ]
         if lost:
             return Finding(State.REVERTED, lambda: f"not in the manager of {', '.join(lost)}")

@@ -72,8 +72,9 @@ def production(
     from django.db import connection
 
     url, name = urlsplit(os.environ["DATABASE_URL"]), connection.settings_dict["NAME"]
+    query = "&".join(filter(None, [url.query, f"application_name={NAME}"]))
     environment = os.environ | {
-        "DATABASE_URL": url._replace(path=f"/{name}", query=f"application_name={NAME}").geturl(),
+        "DATABASE_URL": url._replace(path=f"/{name}", query=query).geturl(),
         "DEBUG": "0",
         "HOST": "127.0.0.1",
         "LOCAL_HTTP": "1",

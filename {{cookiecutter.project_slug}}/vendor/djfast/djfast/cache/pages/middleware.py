@@ -332,8 +332,11 @@ class PageCacheMiddleware:
 
     def end(self, request: Any, response: HttpResponseBase) -> HttpResponseBase:
         """Store the response, and mark a client that has changed something."""
-        if render := request._djfast_pages.render:
-            render.finish(response)
+        state = request._djfast_pages
+        if state.render:
+            state.render.finish(response)
+        elif state.entry:  # the look-up failed after it had acquired the lock
+            page_store.release(state.entry)
         if _changed.get():
             secure = request.is_secure()
             response.set_cookie(FRESH, "1", FRESH_AGE, httponly=True, samesite="Lax", secure=secure)
