@@ -14,7 +14,7 @@ import pytest
 from cookiecutter.main import cookiecutter
 
 from conftest import PAIRS, ROOT, Bake, Run, clear, commit
-from template.test_projects import Terminal, working_in
+from processes import Terminal, working_in
 
 # The last commit whose projects have the package `speed` and a benchmarks/ folder with the harness.
 BEFORE_THE_SPLIT = "b5e657d"
@@ -160,7 +160,7 @@ def test_a_wrong_response_prints_no_figure(
     assert reason in row["error"]
     output = " ".join(found["output"].split())
     assert "Wrong response" in output
-    assert not re.search(r"faster|slower|fewer|no difference|\d \(", output)
+    assert not re.search(r"faster|slower|fewer|no difference|\d \(\d", output)
 
 
 def test_an_unknown_name_is_refused_in_one_sentence(own: Path, run: Run) -> None:
@@ -275,7 +275,7 @@ def invoking(bake: Bake, run: Run) -> Iterator[Path]:
 # Checks all pages of two sides as `make compare` does, without the starts that their times take.
 CHECK = """
 import json, os, sys
-from djfast_bench.compare import Comparison
+from djfast_bench.comparison import Comparison
 from djfast_bench.sides import ready
 
 with ready(sys.argv[1], "") as sides:

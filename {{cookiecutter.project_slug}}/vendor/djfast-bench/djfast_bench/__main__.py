@@ -14,17 +14,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import django
 
 from djfast_bench import results, servers
 from djfast_bench.console import console, progress, publish
+from djfast_bench.fixture import Fixture
 from djfast_bench.results import ALPHA
 from djfast_bench.timing import Measurement
-
-if TYPE_CHECKING:
-    from djfast_bench.ablation import Lab
 
 # Time limits in seconds for the rounds of one comparison: of a default, of a piece of advice.
 FULL, QUICK = (20.0, 6.0), (1.0, 0.3)
@@ -45,7 +43,7 @@ class Job(NamedTuple):
 
 
 @contextmanager
-def prepared_process() -> Iterator["Lab"]:
+def prepared_process() -> Iterator[Fixture]:
     """Make this a measured process: scratch database with the workload, static files, Django set up."""
     with (
         servers.scratch_database() as database,
@@ -56,10 +54,8 @@ def prepared_process() -> Iterator["Lab"]:
         os.environ.update(servers.environment(database, static))
         cookie = servers.prepare(dict(os.environ)).cookie
         django.setup()
-        from djfast_bench.ablation import Lab
-
         delete_cached()
-        yield Lab(database, maintenance, static, cookie)
+        yield Fixture(database, maintenance, static, cookie)
 
 
 def delete_cached() -> None:
@@ -71,11 +67,11 @@ def delete_cached() -> None:
             delete("*")
 
 
-def jobs(lab: "Lab", seconds: tuple[float, float], only: str) -> list[Job]:
+def jobs(fixture: Fixture, seconds: tuple[float, float], only: str) -> list[Job]:
     """Return the comparisons to run; Django is set up.
 
     Args:
-        lab: from `prepared_process`.
+        fixture: from `prepared_process`.
         seconds: time limits of a default and of a piece of advice.
         only: parts of the names to measure, separated by commas; empty: all.
     """
@@ -87,12 +83,12 @@ def jobs(lab: "Lab", seconds: tuple[float, float], only: str) -> list[Job]:
         from djfast.rows import applicable
 
         every += [
-            Job(row.name, seconds[0], partial(ablation.measure_row, row, lab))
+            Job(row.name, seconds[0], partial(ablation.measure_row, row, fixture))
             for row in applicable()
         ]
     if seconds is FULL or only or not every:
         every += [
-            Job(one.name, seconds[1], partial(advice.measure_advice, one, lab.cookie))
+            Job(one.name, seconds[1], partial(advice.measure_advice, one, fixture.cookie))
             for one in advice.ADVICE
         ]
     names = [name.strip().lower() for name in only.split(",")]
@@ -130,8 +126,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     found: list[Measurement] = []
     interrupted = False
-    with prepared_process() as lab:
-        todo = jobs(lab, QUICK if options.quick else FULL, options.only)
+    with prepared_process() as fixture:
+        todo = jobs(fixture, QUICK if options.quick else FULL, options.only)
         if not todo:
             sys.exit(f"No default and no advice has {options.only!r} in its name.")
         try:

@@ -36,7 +36,7 @@ def measured(own: Settings, environ: Mapping[str, str]) -> Overrides:
     overrides = {
         **production,
         **with_workload(own, environ.get("BENCH_SIDE", "")),
-        "BENCH_ADDED": [f"{name}: {text}" for name, text in explained(production).items()],
+        "BENCH_ADDED": [f"{name}: {text}" for name, text in explain_settings(production).items()],
     }
     if name := environ.get("BENCH_REVERT"):
         overrides |= reverted(name, {**own, **overrides})
@@ -123,7 +123,7 @@ def scratch(default: Settings, database: str) -> Overrides:
     return {name: default[name] for name in PORTABLE if name in default} | moved
 
 
-def explained(overrides: Settings) -> dict[str, str]:
+def explain_settings(overrides: Settings) -> dict[str, str]:
     """Return by name what a reader of a comparison must know of added settings."""
     texts = {
         "DATABASES": "the scratch PostgreSQL database instead of the project's own",

@@ -91,7 +91,7 @@ def conditions(*, quick: bool = False) -> dict[str, Any]:
 def python_build() -> str:
     """Return how the interpreter was built, in words; "" without a djfast that knows it."""
     try:
-        return import_module("djfast.interpreter").build()
+        return str(import_module("djfast.interpreter").build())
     except ImportError:
         return ""
 

@@ -201,11 +201,11 @@ def prepared(folder: Path, label: str, python: str) -> Iterator[Side]:
             env=env,
             database=database,
             headers={"cookie": cookie, "accept_encoding": ACCEPT},
-            note=explained(label, packages, settings, folder),
+            note=explain_additions(label, packages, settings, folder),
         )
 
 
-def explained(label: str, packages: list[str], settings: list[str], folder: Path) -> str:
+def explain_additions(label: str, packages: list[str], settings: list[str], folder: Path) -> str:
     """Return a sentence about what was added to a project; "" if nothing was."""
     parts = [f"the packages {', '.join(packages)}"] if packages else []
     parts += [f"the settings {'; '.join(settings)}"] if settings else []

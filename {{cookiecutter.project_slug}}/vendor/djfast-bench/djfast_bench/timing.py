@@ -81,7 +81,7 @@ class Dimension:
             ratio=statistics.median(ratios),
             low=low,
             high=high,
-            verdict=verdict(low, high),
+            verdict=judge(low, high),
         )
 
     @classmethod
@@ -101,7 +101,7 @@ class Dimension:
             ratio=ratio,
             low=ratio,
             high=ratio,
-            verdict=verdict(ratio, ratio),
+            verdict=judge(ratio, ratio),
         )
 
     @property
@@ -178,7 +178,7 @@ def quotient(experiment: float, control: float) -> float:
     return math.inf if experiment else 1.0
 
 
-def verdict(low: float, high: float) -> str:
+def judge(low: float, high: float) -> str:
     """Judge an interval of ratios; it must lie on one side of the smallest effect as a whole."""
     if high < 1 - SMALLEST_EFFECT:
         return "less"

@@ -27,7 +27,7 @@ def written(state: Run, advised: Run, other: Run) -> Pairs:
     yield pair(partial(run, advised), partial(run, other))
 
 
-def save(rows: Iterable[models.Model]) -> None:
+def save_each(rows: Iterable[models.Model]) -> None:
     """Save rows one by one."""
     for row in rows:
         row.save()
@@ -50,21 +50,21 @@ def new_tags() -> list[Tag]:
 def bulk_create() -> Pairs:
     """Insert many rows with one query."""
     insert = Tag.objects.bulk_create
-    return written(Tag.objects.count, lambda: insert(new_tags()), lambda: save(new_tags()))
+    return written(Tag.objects.count, lambda: insert(new_tags()), lambda: save_each(new_tags()))
 
 
 @optimization("update-in-bulk", "bulk_update()", "save() of each", FEW)
 def bulk_update() -> Pairs:
     """Update many rows with one query."""
     update = partial(items.bulk_update, fields=["stock"])
-    return written(restocked.count, lambda: update(restock()), lambda: save(restock()))
+    return written(restocked.count, lambda: update(restock()), lambda: save_each(restock()))
 
 
 @optimization("use-queryset-update-and-delete", "update() with F()", "save() of each", FEW)
 def updated() -> Pairs:
     """Update rows in the database without fetching them."""
     update = partial(few.update, stock=models.F("stock") + 100)
-    return written(restocked.count, update, lambda: save(restock()))
+    return written(restocked.count, update, lambda: save_each(restock()))
 
 
 @optimization("use-queryset-update-and-delete", "delete() of a queryset", "delete() of each", FEW)

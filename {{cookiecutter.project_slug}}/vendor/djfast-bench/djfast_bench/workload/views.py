@@ -77,10 +77,10 @@ def item(request: HttpRequest, slug: str) -> HttpResponse:
 
 def items_json(request: HttpRequest) -> HttpResponse:
     """List the first page as JSON: items and tags are 2 queries."""
-    return JsonResponse({"items": rows()})
+    return JsonResponse({"items": first_page()})
 
 
-def rows() -> list[dict[str, Any]]:
+def first_page() -> list[dict[str, Any]]:
     """Return the first page of items as dictionaries; prices and dates are not yet strings."""
     items = Item.objects.select_related("category").prefetch_related("tags")[:PER_PAGE]
     return [
