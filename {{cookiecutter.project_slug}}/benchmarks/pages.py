@@ -1,4 +1,4 @@
-"""The pages that `make bench` and `make compare` measure, and the rows that they show."""
+"""The pages that `make bench` measures, the rows that they show, and what its own models inherit."""
 
 from django.db import models
 

@@ -195,6 +195,8 @@ MIDDLEWARE = [
 SESSION_CACHE_ALIAS = "sessions"
 SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
 
+SILENCED_SYSTEM_CHECKS: list[str] = []  # ids of speed defaults that are off on purpose
+
 # static files: a name contains the hash of the content, so that a browser may cache it for ever, with
 # a brotli copy beside it. Development uses plain names: hashes need `make build`.
 STATICFILES_DIRS = [BASE_DIR / "static"]

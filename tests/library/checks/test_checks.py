@@ -1,5 +1,6 @@
 """`manage.py check --tag speed`: a mistake is a warning, a reverted default an info, a choice nothing."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -74,11 +75,11 @@ OPTIMISED = "'--enable-optimizations' '--with-lto'"
 @pytest.mark.parametrize(
     ("options", "flag", "debug", "build", "slow"),
     [
-        (OPTIMISED, "-fprofile-use", 0, "PGO, LTO", False),
-        ("'--enable-optimizations'", "-fprofile-use", 0, "PGO", False),
-        ("'--with-lto'", "", 0, "PGO, LTO", False),  # Debian
+        (OPTIMISED, "-fprofile-use", 0, "with PGO and LTO", False),
+        ("'--enable-optimizations'", "-fprofile-use", 0, "with PGO", False),
+        ("'--with-lto'", "", 0, "with PGO and LTO", False),  # Debian
         ("'--enable-shared'", "-fprofile-use", 0, "without PGO", True),  # pyenv
-        (OPTIMISED, "-fprofile-use", 1, "debug", True),
+        (OPTIMISED, "-fprofile-use", 1, "for debugging", True),
     ],
 )
 def test_a_slow_build_of_the_interpreter_is_an_info(
@@ -88,6 +89,9 @@ def test_a_slow_build_of_the_interpreter_is_an_info(
     monkeypatch.setattr(interpreter.sysconfig, "get_config_var", known.get)
     assert interpreter.build() == build
     monkeypatch.setattr(interpreter, "is_slow", IS_SLOW)
+    monkeypatch.setattr(sys, "argv", ["manage.py", "migrate"])
+    assert "speed.interpreter" not in messages()
+    monkeypatch.setattr(sys, "argv", ["manage.py", "check", "--tag=speed"])
     found = messages().get("speed.interpreter")
     assert bool(found) == slow
     assert not found or found.level == checks.INFO

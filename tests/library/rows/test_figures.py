@@ -10,7 +10,7 @@ from djfast.figures import figure
 from djfast.rows import ROWS
 
 ROW = ROWS[0]
-SHIPPED = "measured with the template"
+SHIPPED = "measured by the authors of the template"
 
 
 def write(folder: Path, day: str, *, quick: bool = False, **changes: Any) -> None:

@@ -115,7 +115,7 @@ def sentence(results: Results) -> str:
         f"{f' at commit {known["commit"]}' if known['commit'] else ''} "
         f"({answers['template_engine']} templates, {answers['interface']}, {answers['server']}) on "
         f"{known['cpu']} with {known['cores']} cores and {known['memory_gib']:g} GiB, {known['os']}, "
-        f"{known['python']}{f' ({build})' if (build := known.get('python_build')) else ''}, "
+        f"{known['python']}{f' {build}' if (build := known.get('python_build')) else ''}, "
         f"Django {known['django']}"
         f"{f', PostgreSQL {known["postgresql"]}' if known['postgresql'] else ''}"
         f"{f', {known["valkey"]}' if known['valkey'] else ''}."

@@ -4,6 +4,7 @@ A mistake is a warning. A default that the project reverted, or an engine module
 info; with its id in `SILENCED_SYSTEM_CHECKS` it is the project's choice, here and in the toolbar.
 """
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -151,10 +152,11 @@ def loaders() -> Messages:
 
 def python() -> Messages:
     """Yield an info about an interpreter that was built without optimisation."""
-    if interpreter.is_slow():
+    # Other commands run the checks too, and would repeat it each time.
+    if sys.argv[1:2] == ["check"] and interpreter.is_slow():
         yield checks.Info(
-            f"This Python is a build {interpreter.build().replace('debug', 'for debugging')}: every"
-            " page takes more CPU time than with an optimised build of the same version.",
+            f"This Python was built {interpreter.build()}: every page takes more CPU time than with an"
+            " optimised build of the same version.",
             hint="Use one from python.org, uv, a distribution or a container image; with pyenv, set"
             " PYTHON_CONFIGURE_OPTS='--enable-optimizations --with-lto' and install it again.",
             id="speed.interpreter",

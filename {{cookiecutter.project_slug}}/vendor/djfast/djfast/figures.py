@@ -37,7 +37,7 @@ def figure(row: Row) -> Figure:
         if text := texts(path).get(row.name):
             return Figure(text, f"measured in this project on {path.name[:10]}")
     if text := texts(SHIPPED).get(row.name):
-        return Figure(text, "measured with the template")
+        return Figure(text, "measured by the authors of the template")
     return Figure("no figure yet", "`make bench` measures it")
 
 

@@ -48,13 +48,15 @@ EXACT = Context(prec=40)
 register = Library()
 
 
-def flags(function: Any) -> dict[str, bool]:
-    """Return the flags of one of Django's filters, which may differ where this module is inactive."""
-    names = ("expects_localtime", "is_safe")
-    return {name: getattr(function, name) for name in names if hasattr(function, name)}
+def flag(function: object, name: str) -> bool:
+    """Return a flag of one of Django's filters, which may differ where this module is inactive."""
+    return bool(getattr(function, name, False))
 
 
-@register.filter(**flags(defaultfilters.date))
+@register.filter(
+    expects_localtime=flag(defaultfilters.date, "expects_localtime"),
+    is_safe=flag(defaultfilters.date, "is_safe"),
+)
 def date(value: Any, arg: str | None = None) -> str:
     """Return what Django's filter `date` returns."""
     if value in (None, ""):
@@ -90,7 +92,10 @@ def prepared(wanted: str) -> Prepared:
     return pieces, any(hasattr(TimeFormat, name) for name in split[1::2])
 
 
-@register.filter(**flags(defaultfilters.floatformat))
+@register.filter(
+    expects_localtime=flag(defaultfilters.floatformat, "expects_localtime"),
+    is_safe=flag(defaultfilters.floatformat, "is_safe"),
+)
 def floatformat(text: Any, arg: Any = -1) -> str:
     """Return what Django's filter returns; fast for an ordinary number with a fixed number of places."""
     if (
