@@ -16,6 +16,9 @@ from typing import Any, Self
 SMALLEST_EFFECT = 0.05  # a smaller relative difference is reported as no difference
 WIDEST = 0.10  # width of the interval, relative to the slower side, above which rounds continue
 BATCH = 0.02  # seconds per side of a round, at least: far above the resolution of the clock
+# Runs before those that are timed. The context of a variant may have emptied caches: the first run fills
+# them, and a loop of 50 rows is compiled in the third.
+WARM_UP = 5
 
 
 class WrongResponse(Exception):
@@ -262,7 +265,7 @@ def first_runs(variant: Variant, same: Callable[[Any], object]) -> tuple[object,
     """Return the relevant part of the first result, and the peak memory of a later run in bytes."""
     with variant.context():
         result = same(variant.run())
-        for _ in range(3):  # objects that only the first runs create are no cost of a later run
+        for _ in range(WARM_UP):  # objects that only these create are no cost of a later run
             variant.run()
         tracemalloc.start()
         try:
@@ -281,10 +284,10 @@ def runs_per_batch(variant: Variant) -> int:
 
 
 def batch(variant: Variant, number: int) -> float:
-    """Return the seconds per run, averaged over `number` runs after two that are not timed."""
+    """Return the seconds per run, averaged over `number` runs after WARM_UP others."""
     with variant.context():
-        variant.run()
-        variant.run()
+        for _ in range(WARM_UP):
+            variant.run()
         gc.collect()  # otherwise the side that happens to trigger the collector would pay for both
         start = time.perf_counter()
         for _ in range(number):
