@@ -139,7 +139,8 @@ def measure(part: Part, project: Path, target: Path, *, quick: bool) -> None:
         command += ["--starts=1"] if quick else []
         run(*command, cwd=project, PYTHONPATH=str(ROOT))
     else:
-        run("make", kind, part.option, *(["QUICK=1"] if quick else []), cwd=project)
+        options = [part.option] if part.option else []
+        run("make", kind, *options, *(["QUICK=1"] if quick else []), cwd=project)
         newest = max((project / "benchmarks/results").glob("2*.json"))
         shutil.copyfile(newest, target)
 

@@ -1,5 +1,9 @@
 """`make docs`: its parts, and what the headline compares."""
 
+import os
+import shutil
+from pathlib import Path
+
 import pytest
 
 from reference import __main__ as run
@@ -16,6 +20,22 @@ def test_all_parts_are_measured_unless_some_are_named(monkeypatch: pytest.Monkey
         "bench-default",
     ]
     assert {part.project for part in run.chosen("")} <= {*run.PROJECTS}
+
+
+def test_each_part_is_a_command_that_the_projects_makefile_understands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Make itself parses each command, which prints what it would run (`--just-print`)."""
+    monkeypatch.setattr(run, "pythons", lambda: ["3.12"])
+    (tmp_path / "benchmarks/results").mkdir(parents=True)
+    (tmp_path / "benchmarks/results/2.json").touch()
+    shutil.copy(run.TEMPLATE / "Makefile", tmp_path)
+    monkeypatch.setenv("MAKEFLAGS", "--just-print")
+    monkeypatch.setattr(run, "clean", lambda: dict(os.environ))
+    for part in run.parts():
+        if not part.name.startswith("reference-"):
+            for quick in (True, False):
+                run.measure(part, tmp_path, tmp_path / "result.json", quick=quick)
 
 
 def test_an_unknown_part_is_refused_with_the_names_of_all_parts() -> None:
