@@ -40,7 +40,9 @@ def documents() -> dict[Path, str]:
 
     def block(marked: re.Match[str]) -> str:
         start, name, argument, end = marked.groups()
-        return f"{start}\n{'\n\n'.join(BLOCKS[name](argument.strip(), charts))}\n\n{end}"
+        parts = [*BLOCKS[name](argument.strip(), charts)]
+        blank = "" if len(parts) == 1 and "\n" not in parts[0] else "\n"
+        return f"{start}{blank}{'\n\n'.join(parts)}\n{blank}{end}"
 
     written = {path: path.read_text("utf-8") for path in (ROOT / "README.md", *DOCS.glob("*.md"))}
     found = {path: MARKED.sub(block, old) for path, old in written.items() if MARKED.search(old)}
@@ -148,7 +150,7 @@ def drawn(rows: list[Measurement], name: str, charts: Charts) -> Iterator[str]:
 
 # The controls of a project's pages, and the heading of each one's column.
 CONTROLS = {
-    "informed stock": "× informed stock:",
+    "informed stock": "× tuned stock:",
     "stock, a worker per core": "× stock, a worker per core:",
     "stock, one worker": "× stock, one worker:",
     "the limit": "% of the limit:",
@@ -158,6 +160,19 @@ CONTROLS = {
 
 
 def headline(argument: str, charts: Charts) -> Iterator[str]:
+    """Show how many times as many requests per second the default project answers as tuned stock."""
+    lines = [[page, line[0], *line[-2:]] for page, line in briefly("django")]
+    yield table("page | × tuned stock: | requests per second: | % of stock's bytes:", lines)
+    yield report.sentence(load("reference-django"))
+
+
+def briefly(engine: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield the lines of the headline; a form other than "everything" is named after its page."""
+    for _, page, form, *figures in multiples(engine):
+        yield page if form == "everything" else f"{page}, {form}", figures
+
+
+def against_stock(argument: str, charts: Charts) -> Iterator[str]:
     """Show how many times as many requests per second a project answers, with both engines."""
     head = " | ".join(["engine", "page", "with", *CONTROLS.values(), "requests per second:"])
     lines = [line for engine in ENGINES for line in multiples(engine)]
@@ -213,26 +228,34 @@ def defaults(argument: str, charts: Charts) -> Iterator[str]:
         anchor = re.sub(r"[^\w -]", "", row.name.lower()).replace(" ", "-")  # as GitHub makes it
         figures = [one for _, one in measured(row)[:1]]
         ratio = figure(figures[0], row.claim) if figures else "not yet measured"
-        lines.append([f"[{row.name}](#{anchor})", row.benefit, row.claim, ratio])
+        replaces = "yes" if row.replaces_internals else "no"
+        lines.append([f"[{row.name}](#{anchor})", row.benefit, row.claim, ratio, replaces])
         found += figures
-    yield table("default | benefit | measured | ratio", lines)
+    yield table("default | benefit | measured | ratio | replaces Django internals?", lines)
     yield from drawn(found, f"defaults-{argument}", charts)
 
 
 def default(argument: str, charts: Charts) -> Iterator[str]:
-    """Show one default with all its measurements, in every project that has it."""
+    """Show one default in a sentence, and a sentence for each project in which it was measured."""
     row = next(row for row in ROWS if row.name == argument)
-    yield f"**Set in:** {row.setting}. **Django’s default:** {row.django}. **Benefit:** {row.benefit}"
-    lines = []
+    text = f"**Set in** {row.setting}. **Django’s default:** {row.django}."
     for bench, found in measured(row):
-        project = answers(bench)
-        if report.trouble(found):
-            lines.append([project, found.claim, report.trouble(found), "", ""])
-        for name, dimension in found.dimensions.items():
-            lines.append([project, name, figure(found, name), *report.amounts(dimension)])
-    if lines:
-        yield f"Measured on {row.scenario}:"
-        yield table("project | dimension | ratio | with it: | Django’s default:", lines)
+        also = "" if bench is benches()[0] else f" ({answers(bench)})"
+        text += f" **Measured** on {row.scenario}{also}: {differences(found)}."
+    yield text
+
+
+def differences(found: Measurement) -> str:
+    """Return the dimensions in which both sides differ; the one that the row is about comes first."""
+    if problem := report.trouble(found):
+        return problem.removesuffix(".")
+    parts = []
+    for name in sorted(found.dimensions, key=lambda name: name != found.claim):
+        dimension = found.dimensions[name]
+        if name == found.claim or dimension.verdict in ("less", "more"):
+            new, old = report.amounts(dimension)
+            parts.append(f"{name} {figure(found, name)}, {new.strip()} instead of {old.strip()}")
+    return "; ".join(parts)
 
 
 def advice(argument: str, charts: Charts) -> Iterator[str]:
@@ -285,5 +308,15 @@ def pythons(argument: str, charts: Charts) -> Iterator[str]:
 
 BLOCKS = {
     block.__name__: block
-    for block in (advice, comparison, conditions, default, defaults, expiry, headline, pythons)
+    for block in (
+        advice,
+        against_stock,
+        comparison,
+        conditions,
+        default,
+        defaults,
+        expiry,
+        headline,
+        pythons,
+    )
 }
