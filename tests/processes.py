@@ -54,5 +54,5 @@ def working_in(*folders: Path) -> list[str]:
             if any(Path(process.cwd()).is_relative_to(folder) for folder in folders):
                 found.append(" ".join(process.cmdline()) or process.name())
         except (psutil.NoSuchProcess, psutil.AccessDenied):
-            pass  # ended since, or somebody else's
+            pass  # ended since, or another program's
     return found

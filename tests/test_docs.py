@@ -16,6 +16,14 @@ NAMED = re.compile(r"^(?! *#).*\n\s*# ([a-z][a-zA-Z0-9 -]*): ", re.MULTILINE)
 NAMES = [row.name for row in ROWS]
 # Defaults whose lines are in files of their own, or that have no line.
 ELSEWHERE = {"N+1 guard", "context switches", "health check", "model instances", "server"}
+PROJECT = documents.TEMPLATE.relative_to(documents.ROOT)
+DOCUMENTS = [
+    "README.md",
+    "CONTRIBUTING.md",
+    *(f"docs/{path.name}" for path in documents.DOCS.glob("*.md")),
+    *(f"{PROJECT}/{name}" for name in ("README.md", "AGENTS.md")),
+    *(f"{PROJECT}/vendor/{name}/README.md" for name in ("djfast", "djfast-bench")),
+]
 GROUPS = {"settings": "Settings and packages", "cache": "Caches", "engine": "Engine"}
 
 
@@ -30,7 +38,7 @@ def test_the_comments_of_the_speed_settings_name_every_default_and_nothing_else(
 
 def test_every_default_has_a_section_below_its_group_and_nothing_else_has() -> None:
     text = (documents.DOCS / "defaults.md").read_text("utf-8")
-    blocks = re.findall(r"^### (.+)\n\n<!-- generated: default (.+) -->$", text, re.MULTILINE)
+    blocks = re.findall(r"^### (.+)\n<!-- generated: default (.+) -->$", text, re.MULTILINE)
     assert all(title == name for title, name in blocks)
     expected: list[str] = []
     for group, title in GROUPS.items():
@@ -73,9 +81,7 @@ def anchors(path: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", one.lower()).replace(" ", "-") for one in headings}
 
 
-@pytest.mark.parametrize(
-    "name", ["README.md", *(f"docs/{p.name}" for p in documents.DOCS.glob("*.md"))]
-)
+@pytest.mark.parametrize("name", DOCUMENTS)
 def test_every_link_within_the_documents_leads_somewhere(name: str) -> None:
     document = documents.ROOT / name
     for target in re.findall(r"\]\(([^)]+)\)", document.read_text("utf-8")):
@@ -83,8 +89,53 @@ def test_every_link_within_the_documents_leads_somewhere(name: str) -> None:
             continue
         file, _, anchor = target.partition("#")
         path = document.parent / file if file else document
-        assert path.is_file(), target
+        assert path.exists(), target
         assert not anchor or anchor in anchors(path), target
+
+
+def commands(text: str) -> list[list[str]]:
+    """Return the commands of a document, as words: its code blocks for a shell, and code within lines."""
+    blocks = re.findall("^```sh\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    lines = "\n".join(blocks).splitlines() + re.findall("`([^`\n]+)`", text)
+    parts = [part for line in lines for part in re.split(r"&&|;|\|", line.partition("#")[0])]
+    return [words for part in parts if (words := part.split())]
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_every_make_command_in_the_documents_exists_with_its_variables(name: str) -> None:
+    makefiles = [(documents.TEMPLATE / "Makefile").read_text("utf-8")]
+    if name in ("README.md", "CONTRIBUTING.md"):  # which also show the commands of the template
+        makefiles.append((documents.ROOT / "Makefile").read_text("utf-8"))
+    for first, *words in commands((documents.ROOT / name).read_text("utf-8")):
+        if first != "make" or not words:
+            continue
+        target, *variables = words
+        possible = [text for text in makefiles if re.search(rf"^{target}:", text, re.MULTILINE)]
+        assert possible, f"make {target}"
+        for variable in (word.partition("=")[0] for word in variables if "=" in word):
+            assert any(f"$({variable})" in text for text in possible), f"make {target} {variable}="
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_every_path_of_a_command_in_the_documents_exists(name: str) -> None:
+    for words in commands((documents.ROOT / name).read_text("utf-8")):
+        if "pytest" not in words:
+            continue
+        root = documents.TEMPLATE if name.startswith(documents.TEMPLATE.name) else documents.ROOT
+        for path in (word for word in words if word.startswith("tests/")):
+            assert (root / path).exists(), " ".join(words)
+
+
+def test_documents_are_as_short_as_they_promise_to_be() -> None:
+    limits = {
+        "README.md": 90,
+        "docs/defaults.md": 350,
+        f"{documents.TEMPLATE.name}/AGENTS.md": 40,
+    }
+    for name, limit in limits.items():
+        assert len((documents.ROOT / name).read_text("utf-8").splitlines()) <= limit, name
+    readme = (documents.ROOT / "README.md").read_text("utf-8").splitlines()
+    assert any(line.startswith("make ") for line in readme[:10])
 
 
 @pytest.mark.parametrize(

@@ -218,7 +218,7 @@ class Shop:
 
     @contextmanager
     def users_locked(self) -> Iterator[Callable[[], int]]:
-        """Let whoever reads a user wait until the block ends; yield a count of those who do."""
+        """Block every reader of a user until the block ends; yield a count of them."""
         with self.sql() as connection, self.sql() as other:
             connection.execute("LOCK TABLE core_user IN ACCESS EXCLUSIVE MODE")
             other.autocommit = True
@@ -247,7 +247,7 @@ def until(fulfilled: Callable[[], bool], log: Path | None = None, *, seconds: fl
 
 @contextmanager
 def frozen(*processes: psutil.Process) -> Iterator[None]:
-    """Let processes hang (SIGSTOP): connections stay open, and nothing answers."""
+    """Suspend processes (SIGSTOP): connections stay open, and nothing answers."""
     for process in processes:
         process.suspend()
     try:

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.xdist_group("services")
 STARTED = "Started PostgreSQL and Valkey (data in .services/; `make stop` ends them)."
 SOURCE_ONLY = shutil.ignore_patterns(".env", ".services", ".uv", ".venv", "__pycache__")
 
-as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
+as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
 
 # Root as a normal user. The capability stands for what such a user would have: a Python that is not
 # below root's home.
@@ -83,14 +83,14 @@ class Site:
         return psycopg.connect(self.urls["DATABASE_URL"], autocommit=True)
 
     def keep(self) -> None:
-        """Write something that `kept` can find."""
+        """Write something that `is_stored` can find."""
         with self.database() as connection:
-            connection.execute("CREATE TABLE IF NOT EXISTS kept ()")
+            connection.execute("CREATE TABLE IF NOT EXISTS stored ()")
 
-    def kept(self) -> bool:
-        """Say whether PostgreSQL still has what was written."""
+    def is_stored(self) -> bool:
+        """Return whether PostgreSQL still has what was written."""
         with self.database() as connection:
-            return connection.execute("SELECT to_regclass('kept')").fetchone()[0] is not None
+            return connection.execute("SELECT to_regclass('stored')").fetchone()[0] is not None
 
     def cache(self) -> redis.Redis:
         """Connect to Valkey."""
@@ -226,7 +226,7 @@ def test_stopping_keeps_the_data_and_the_urls(started):
     started.services("stop")
     assert started.services("start") == STARTED
     assert started.urls == urls
-    assert started.kept()
+    assert started.is_stored()
 
 
 def test_ctrl_c_at_the_command_that_started_them_leaves_both_running(site):
@@ -262,7 +262,7 @@ def test_a_killed_server_is_replaced_at_the_same_url_and_the_other_stays(started
     after = started.pids()
     assert {kind for kind in after if after[kind] != before[kind]} == {name}
     assert started.urls == urls
-    assert started.kept()
+    assert started.is_stored()
 
 
 def test_a_process_id_that_has_become_somebody_elses_does_no_harm(started):
@@ -296,7 +296,7 @@ def test_data_outlive_a_lost_password(started, state):
         started.services("stop")
     (started.home / "env").unlink()
     assert started.services("start") == STARTED
-    assert started.kept()
+    assert started.is_stored()
     assert len([p for p in started.processes() if "valkey" in p.name()]) == 1
 
 
@@ -333,7 +333,7 @@ def test_a_project_that_was_moved_while_its_servers_ran_works_on_with_its_data(f
     here.folder.rename(moved.folder)
     try:
         moved.services("start")
-        assert moved.kept()
+        assert moved.is_stored()
         with moved.database() as connection:
             connection.execute("SET TIME ZONE 'Europe/Vienna'")  # read from the programs' folder
     finally:

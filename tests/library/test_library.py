@@ -190,6 +190,16 @@ MIDDLEWARE = ["djfast.health.HealthMiddleware", *MIDDLEWARE]
             '"djfast.health.HealthMiddleware"',
         ],
     ),
+    (
+        set(),
+        "shop/settings.py",
+        """
+MIDDLEWARE[MIDDLEWARE.index("django.contrib.auth.middleware.AuthenticationMiddleware")] = (
+    "djfast.cache.users.CachedUserMiddleware"
+)
+""",
+        ['"djfast.cache.users.CachedUserMiddleware"'],
+    ),
 ]
 
 
@@ -225,6 +235,40 @@ def test_an_existing_project_adds_the_lines_of_the_readme(
     code = "from django.test import Client; print(Client().get('/admin/login/', headers={'host': 'localhost'}).status_code)"
     shell = ["manage.py", "shell", "--no-imports", f"--command={code}"]
     assert run(python, *shell, cwd=shop).split()[-1] == "200"
+
+
+# Runs in a project: every name of the library that its README shows, then its blocks of a whole module.
+SHOWN = """
+import re, sys
+from pkgutil import resolve_name
+from types import SimpleNamespace
+
+import django
+
+django.setup()
+readme = open(sys.argv[1], encoding="utf-8").read()
+names = set(re.findall(r"djfast(?:\\.\\w+)+", readme))
+for module, imported in re.findall(r"^from (djfast[.\\w]*) import (.+)$", readme, re.MULTILINE):
+    names |= {f"{module}.{name.strip()}" for name in imported.split(",")}
+for name in names:
+    resolve_name(name)
+(environment,) = [one for one in re.findall("```python\\n(.*?)```", readme, re.DOTALL) if "def environment" in one]
+exec(environment)
+template = environment().from_string("{{ url('admin:index') }} {{ static('a.css') }} {{ day | date('Y') }}")
+print(len(names), template.render(day=django.utils.timezone.datetime(2026, 1, 1)))
+"""
+
+
+def test_every_name_in_the_readme_of_the_library_exists(
+    bake: Bake, run: Run, template: Path
+) -> None:
+    project = bake(template_engine="jinja2")
+    readme = template / "vendor/djfast/README.md"
+    env = {"DJANGO_SETTINGS_MODULE": "config.settings"}
+    command = ["uv", "run", "--quiet", "python", "-c", SHOWN, readme]
+    number, *shown = run(*command, cwd=project, env=env).split()[-4:]
+    assert int(number) > 30
+    assert shown == ["/admin/", "/static/a.css", "2026"]
 
 
 def add(path: Path, lines: str) -> None:

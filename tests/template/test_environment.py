@@ -19,21 +19,21 @@ SETUP = "import django, json; django.setup()\n"
 
 
 @pytest.fixture
-def tell(project: Path, run: Run):
+def evaluate(project: Path, run: Run):
     """Evaluate an expression in a process of the project that was started with `env`."""
 
-    def tell(expression: str, imports: str = "", **env: str) -> object:
+    def evaluate(expression: str, imports: str = "", **env: str) -> object:
         code = f"{SETUP}{imports}\nprint(json.dumps({expression}, default=str))"
         settings = {"DJANGO_SETTINGS_MODULE": "config.settings"}
         python = project / ".venv/bin/python"
         out = run(python, "-c", code, cwd=project, env=PRODUCTION | settings | env)
         return json.loads(out.splitlines()[-1])
 
-    return tell
+    return evaluate
 
 
-def test_the_query_of_the_database_url_reaches_the_driver(tell) -> None:
-    params = tell("connection.get_connection_params()", "from django.db import connection")
+def test_the_query_of_the_database_url_reaches_the_driver(evaluate) -> None:
+    params = evaluate("connection.get_connection_params()", "from django.db import connection")
     assert params["sslmode"] == "require"
     assert params["password"] == "p@ss"
     assert (params["host"], params["port"], params["dbname"]) == ("db.example.com", 6432, "shop")
@@ -47,9 +47,9 @@ def pool(alias):
 """
 
 
-def test_each_alias_has_a_database_of_its_own_and_all_that_the_url_says(tell) -> None:
+def test_each_alias_has_a_database_of_its_own_and_all_that_the_url_says(evaluate) -> None:
     for alias, number in [("default", 3), ("sessions", 4)]:
-        kind, options = tell(f"pool({alias!r})", POOLS)
+        kind, options = evaluate(f"pool({alias!r})", POOLS)
         assert (kind, options["db"]) == ("SSLConnection", number)
         assert (options["host"], options["port"]) == ("cache.example.com", 6380)
         assert (options["username"], options["password"]) == ("user", "p@ss")
@@ -65,13 +65,13 @@ def test_each_alias_has_a_database_of_its_own_and_all_that_the_url_says(tell) ->
     ],
 )
 def test_the_number_of_the_database_may_stand_anywhere(
-    tell, url: str, number: int, sessions: int
+    evaluate, url: str, number: int, sessions: int
 ) -> None:
     databases = "[pool(alias)[1]['db'] for alias in ('default', 'sessions')]"
-    assert tell(databases, POOLS, REDIS_URL=url) == [number, sessions]
+    assert evaluate(databases, POOLS, REDIS_URL=url) == [number, sessions]
 
 
-def test_sessions_may_share_the_only_database_of_a_service(tell, project: Path, run: Run) -> None:
+def test_sessions_may_share_the_only_database_of_a_service(evaluate, project: Path, run: Run) -> None:
     python = project / ".venv/bin/python"
     run(python, "-m", "djfast.services", "start", cwd=project)
     url = (project / ".services/env").read_text().split("REDIS_URL=")[1].splitlines()[0]
@@ -82,10 +82,10 @@ caches["default"].set("key", "page")
 caches["default"].clear()
 """
     kept = "[caches['sessions'].get('key'), caches['default'].get('key')]"
-    assert tell(kept, code, REDIS_URL=url, REDIS_SESSIONS_URL=url) == ["session", None]
+    assert evaluate(kept, code, REDIS_URL=url, REDIS_SESSIONS_URL=url) == ["session", None]
 
 
-def test_sqlite_is_tuned(tell, tmp_path: Path) -> None:
+def test_sqlite_is_tuned(evaluate, tmp_path: Path) -> None:
     code = """
 from django.db import connection, transaction
 def pragma(name):
@@ -99,13 +99,13 @@ with transaction.atomic():
 """
     url = f"sqlite:///{tmp_path}/db.sqlite3"
     names = ["journal_mode", "synchronous", "mmap_size", "busy_timeout"]
-    answer = tell(f"[[pragma(name) for name in {names}], statements[0]]", code, DATABASE_URL=url)
+    answer = evaluate(f"[[pragma(name) for name in {names}], statements[0]]", code, DATABASE_URL=url)
     assert answer == [["wal", 1, 134217728, 5000], "BEGIN IMMEDIATE"]
 
 
 @pytest.mark.parametrize(("pooler", "kept"), [("1", False), ("0", True)])
 def test_a_transaction_pooler_turns_off_what_outlives_a_transaction(
-    tell, project: Path, run: Run, pooler: str, *, kept: bool
+    evaluate, project: Path, run: Run, pooler: str, *, kept: bool
 ) -> None:
     python = project / ".venv/bin/python"
     run(python, "manage.py", "migrate", "--verbosity=0", cwd=project)
@@ -120,20 +120,20 @@ with transaction.atomic(), connection.cursor() as cursor:
     [cursors] = cursor.fetchone()
 """
     said = ["cursors", "connection.connection.prepare_threshold"]
-    answer = tell(f"[{', '.join(said)}]", code, TRANSACTION_POOLER=pooler, DATABASE_URL=url)
+    answer = evaluate(f"[{', '.join(said)}]", code, TRANSACTION_POOLER=pooler, DATABASE_URL=url)
     assert answer == [int(kept), None]
 
 
-def test_the_environment_wins_over_the_file(tell, project: Path) -> None:
+def test_the_environment_wins_over_the_file(evaluate, project: Path) -> None:
     assert "DEBUG=1" in (project / ".env").read_text()
-    assert tell("settings.DEBUG", "from django.conf import settings") is False
+    assert evaluate("settings.DEBUG", "from django.conf import settings") is False
 
 
-def test_a_file_of_a_folder_above_is_not_read(tell, project: Path) -> None:
+def test_a_file_of_a_folder_above_is_not_read(evaluate, project: Path) -> None:
     above = project.parent / ".env"
     above.write_text("TIME_TRAVEL=1\n")
     try:
-        assert tell("os.environ.get('TIME_TRAVEL')", "import os") is None
+        assert evaluate("os.environ.get('TIME_TRAVEL')", "import os") is None
     finally:
         above.unlink()
 
@@ -142,10 +142,10 @@ def test_a_file_of_a_folder_above_is_not_read(tell, project: Path) -> None:
     ("url", "tls", "port"),
     [("smtp+tls://user:p%40ss@mail:587", True, 587), ("smtp://mail:25", False, 25)],
 )
-def test_mail_leaves_through_the_server_of_the_url(tell, url: str, port: int, *, tls: bool) -> None:
+def test_mail_leaves_through_the_server_of_the_url(evaluate, url: str, port: int, *, tls: bool) -> None:
     code = "from django.core.mail import mailers"
     mailer = "{n: getattr(mailers['default'], n) for n in ('host', 'port', 'password', 'use_tls')}"
-    options = tell(mailer, code, EMAIL_URL=url)
+    options = evaluate(mailer, code, EMAIL_URL=url)
     assert (options["host"], options["port"], options["use_tls"]) == ("mail", port, tls)
     assert options["password"] == ("p@ss" if tls else "")
 
@@ -169,9 +169,9 @@ def test_what_would_be_ignored_in_silence_is_refused(
     assert len(said.splitlines()) == 1
 
 
-def test_spaces_after_commas_do_no_harm(tell) -> None:
+def test_spaces_after_commas_do_no_harm(evaluate) -> None:
     code = "from django.conf import settings"
-    hosts = tell("settings.ALLOWED_HOSTS", code, ALLOWED_HOSTS="a.example.com, b.example.com")
+    hosts = evaluate("settings.ALLOWED_HOSTS", code, ALLOWED_HOSTS="a.example.com, b.example.com")
     assert hosts == ["a.example.com", "b.example.com"]
 
 
@@ -186,6 +186,6 @@ def test_a_build_deletes_nothing_that_it_did_not_make(bake: Bake, run: Run, root
     ]
 
 
-def test_an_empty_static_root_means_the_usual_one(tell, project: Path) -> None:
+def test_an_empty_static_root_means_the_usual_one(evaluate, project: Path) -> None:
     code = "from django.conf import settings"
-    assert tell("settings.STATIC_ROOT", code, STATIC_ROOT="") == str(project / "staticfiles")
+    assert evaluate("settings.STATIC_ROOT", code, STATIC_ROOT="") == str(project / "staticfiles")

@@ -25,7 +25,7 @@ EVERY_ANSWER = [
 
 # Folder by folder, the names in it: what a team owns. The libraries in vendor/ are copied whole.
 COMMON = {
-    ".": ".env .env.example .gitignore .python-version Makefile README.md manage.py pyproject.toml",
+    ".": ".env .env.example .gitignore .python-version AGENTS.md Makefile README.md manage.py pyproject.toml",
     "benchmarks": "__init__.py pages.py",
     "config": "__init__.py build.py server.py settings.py urls.py",
     "core": "__init__.py admin.py context.py models.py urls.py views.py",
@@ -44,7 +44,7 @@ ADDED = {
 }
 # The only files in which anything depends on an answer.
 RENDERED = {
-    ".": ".env.example Makefile README.md pyproject.toml",
+    ".": ".env.example AGENTS.md Makefile README.md pyproject.toml",
     "config": "settings.py",
     "tests": "test_server.py",
 }

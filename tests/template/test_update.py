@@ -7,7 +7,7 @@ from pathlib import Path
 
 from conftest import Run, commit
 
-NEW_LINE = "\n# A later version of the template says this.\n"
+NEW_LINE = "\n# A later version of the template has this line.\n"
 
 
 def test_a_project_takes_up_a_later_version_of_the_template(

@@ -148,7 +148,7 @@ def request_(checks: module.HealthChecks, thread: ThreadPoolExecutor) -> Request
 
 
 def end(backend: str) -> None:
-    """Let the database end a connection, and wait until it has."""
+    """Make the database end a connection, and wait until it has."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [int(backend)])
         assert cursor.fetchone() == (True,)

@@ -28,6 +28,7 @@ class Suite(NamedTuple):
 
 
 SUITES = {
+    "run_with_handler.py": Suite("asgi async handlers staticfiles_tests", 100, {"threaded": 10}),
     "run_with_urls.py": Suite(
         "urlpatterns urlpatterns_reverse i18n.patterns template_tests.syntax_tests.test_url",
         250,

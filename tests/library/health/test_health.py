@@ -17,7 +17,7 @@ DATABASE = health.CHECKS[0]
 
 @pytest.fixture(autouse=True)
 def close_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the probe's thread keep no connection: nobody could drop the test database otherwise."""
+    """Close the connection of the probe's thread, which would prevent dropping the test database."""
     monkeypatch.setitem(connection.settings_dict, "CONN_MAX_AGE", 0)
 
 

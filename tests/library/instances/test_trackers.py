@@ -93,22 +93,22 @@ def story(author: Any, model: Any, read: str, deferred: bool) -> list[Any]:
     try:
         query = model.objects.order_by("pk")
         first, second, third = query.defer("text") if deferred else query
-        told = [changes(second)]
+        changed = [changes(second)]
         if read == "text of this row":
-            told.append(second.text)
+            changed.append(second.text)
         elif read == "text of a peer":
-            told.append(first.text)
+            changed.append(first.text)
         elif read == "author of a peer":
-            told.append(first.author.name)
-        told.append(changes(second))
+            changed.append(first.author.name)
+        changed.append(changes(second))
         model.objects.filter(pk=second.pk).update(text="new")  # by another request
         second.title = "changed"
-        told.append(changes(second))
+        changed.append(changes(second))
         second.save()
-        told += [changes(second), changes(third)]
+        changed += [changes(second), changes(third)]
         third.refresh_from_db()
-        told += [changes(third), second.author.name]
-        return [*told, sorted(model.objects.values_list("title", "text"))]
+        changed += [changes(third), second.author.name]
+        return [*changed, sorted(model.objects.values_list("title", "text"))]
     finally:
         post_init.disconnect(see, sender=model)
 

@@ -15,10 +15,10 @@ from typing import Any, Self
 
 SMALLEST_EFFECT = 0.05  # a smaller relative difference is reported as no difference
 WIDEST = 0.10  # width of the interval, relative to the slower side, above which rounds continue
-BATCH = 0.02  # seconds per side of a round, at least: far above the resolution of the clock
+BATCH = 0.05  # seconds per side of a round, at least: a few runs of the slowest page
 # Runs before those that are timed. The context of a variant may have emptied caches: the first run fills
 # them, and a loop of 50 rows is compiled in the third.
-WARM_UP = 5
+WARM_UP = 3
 
 
 class WrongResponse(Exception):

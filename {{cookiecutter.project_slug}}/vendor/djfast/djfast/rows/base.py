@@ -50,6 +50,7 @@ class Row:
         group: "settings", "cache", or "engine".
         claim: the dimension that it improves: "time", "bytes", "queries", or "requests".
         opt_in: whether a project uses it only after adding a line.
+        replaces_internals: whether it runs our own code in place of functions of Django.
     """
 
     name: ClassVar[str]
@@ -60,6 +61,7 @@ class Row:
     group: ClassVar[str]
     claim: ClassVar[str] = "time"
     opt_in: ClassVar[bool] = False
+    replaces_internals: ClassVar[bool] = False
 
     @property
     def id(self) -> str:

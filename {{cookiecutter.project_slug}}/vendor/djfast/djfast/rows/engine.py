@@ -29,6 +29,7 @@ class EngineRow(Row):
     """
 
     group = "engine"
+    replaces_internals = True
     module: ClassVar[str]
 
     def wired(self) -> bool:
