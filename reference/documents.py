@@ -232,7 +232,7 @@ def defaults(argument: str, charts: Charts) -> Iterator[str]:
         lines.append([f"[{row.name}](#{anchor})", row.benefit, row.claim, ratio, replaces])
         found += figures
     yield table("default | benefit | measured | ratio | replaces Django internals?", lines)
-    yield from drawn(found, f"defaults-{argument}", charts)
+    yield from drawn([row for row in found if row.claim == "time"], f"defaults-{argument}", charts)
 
 
 def default(argument: str, charts: Charts) -> Iterator[str]:

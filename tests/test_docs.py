@@ -48,11 +48,12 @@ def test_every_default_has_a_section_below_its_group_and_nothing_else_has() -> N
 
 def test_every_default_was_measured_to_improve_what_it_claims() -> None:
     # This also fails if a revert no longer reaches the process that is measured.
-    undecided = {"translation off"}  # a decision about the site; its section explains it
     for row in ROWS:
         for _, found in documents.measured(row)[:1]:
-            if row.name not in undecided:
-                claimed = found.dimensions[row.claim]
+            claimed = found.dimensions[row.claim]
+            if claimed.verdict == "inconclusive":  # on a noisy machine; the documents say so
+                assert claimed.ratio <= 0.95, f"{row.name}: {claimed}"
+            else:
                 assert claimed.verdict == "less", f"{row.name}: {claimed}"
 
 

@@ -71,7 +71,9 @@ def test_the_number_of_the_database_may_stand_anywhere(
     assert evaluate(databases, POOLS, REDIS_URL=url) == [number, sessions]
 
 
-def test_sessions_may_share_the_only_database_of_a_service(evaluate, project: Path, run: Run) -> None:
+def test_sessions_may_share_the_only_database_of_a_service(
+    evaluate, project: Path, run: Run
+) -> None:
     python = project / ".venv/bin/python"
     run(python, "-m", "djfast.services", "start", cwd=project)
     url = (project / ".services/env").read_text().split("REDIS_URL=")[1].splitlines()[0]
@@ -99,7 +101,9 @@ with transaction.atomic():
 """
     url = f"sqlite:///{tmp_path}/db.sqlite3"
     names = ["journal_mode", "synchronous", "mmap_size", "busy_timeout"]
-    answer = evaluate(f"[[pragma(name) for name in {names}], statements[0]]", code, DATABASE_URL=url)
+    answer = evaluate(
+        f"[[pragma(name) for name in {names}], statements[0]]", code, DATABASE_URL=url
+    )
     assert answer == [["wal", 1, 134217728, 5000], "BEGIN IMMEDIATE"]
 
 
@@ -142,7 +146,9 @@ def test_a_file_of_a_folder_above_is_not_read(evaluate, project: Path) -> None:
     ("url", "tls", "port"),
     [("smtp+tls://user:p%40ss@mail:587", True, 587), ("smtp://mail:25", False, 25)],
 )
-def test_mail_leaves_through_the_server_of_the_url(evaluate, url: str, port: int, *, tls: bool) -> None:
+def test_mail_leaves_through_the_server_of_the_url(
+    evaluate, url: str, port: int, *, tls: bool
+) -> None:
     code = "from django.core.mail import mailers"
     mailer = "{n: getattr(mailers['default'], n) for n in ('host', 'port', 'password', 'use_tls')}"
     options = evaluate(mailer, code, EMAIL_URL=url)
