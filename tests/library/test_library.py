@@ -12,7 +12,7 @@ from conftest import ROOT, Bake, Run
 PROOFS = sorted(path.name for path in (ROOT / "tests/library").iterdir() if path.is_dir())
 PROOFS = [name for name in PROOFS if name != "__pycache__"]
 # Jinja2, because that project has both engines; what a proof needs beside it.
-ANSWERS = {"handler": {"interface": "asgi"}}
+ANSWERS = {"handler": {"interface": "asgi"}, "pool": {"interface": "asgi"}}
 PACKAGES = ["hypothesis", "html5lib", "trio"]
 PACKAGES += ["django-model-utils", "django-dirtyfields", "django-lifecycle"]
 

@@ -108,10 +108,15 @@ if DEBUG:  # development shows each change at once; delete this to try the page 
     dummy = {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}
     CACHES |= {"pages": dummy, "template_fragments": dummy}
 
-# bundles: the files in a template's compress block become one minified file, made by `make build` and
-# never during a request.
+# bundles: the files in a template's compress block become one file without comments, made by `make build`
+# and never during a request. A block that the build cannot foresee is served as single files.
 COMPRESS_CSS_HASHING_METHOD = None  # the manifest has hashed every url() already
+COMPRESS_FILTERS: dict[str, list[str]] = {
+    "css": [],
+    "js": [],
+}  # those of the package change programs
 COMPRESS_OFFLINE = not DEBUG
+COMPRESSORS = {"css": "djfast.bundles.Stylesheets", "js": "djfast.bundles.Scripts"}
 
 # {% if cookiecutter.interface == "wsgi" %}
 # persistent connections: a new one costs more than most queries, so keep it between requests. A check
@@ -228,7 +233,7 @@ TEMPLATES = [
             ],
             "environment": "config.jinja2.environment",
             "extensions": [
-                "compressor.contrib.jinja2ext.CompressorExtension",
+                "djfast.bundles.CompressExtension",
                 "djfast.cache.fragments_jinja2.Fragments",
             ],
         },
@@ -258,6 +263,7 @@ TEMPLATES = [
                 "django.contrib.messages.context_processors.messages",
                 "core.context.site",
             ],
+            "libraries": {"compress": "djfast.bundles"},  # the tag of django-compressor
         },
     },
 ]

@@ -8,7 +8,7 @@ What a module of this package offers:
 
     REPLACES    dict: the dotted name of each such Django function, and its fingerprint
     evidence()  what the module did in this process, as text for the check and the toolbar
-    switch(on)  instances and connections only: put the module in place of Django's code, or Django's
+    switch(on)  instances, connections and pool only: put the module in place of Django's code, or Django's
                 code back; `install` calls it, any number of times
 
 `python -m djfast.engine` compares the installed Django with the stored fingerprints.
@@ -29,7 +29,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.utils.functional import cached_property
 
-MODULES = ("urls", "loops", "formats", "instances", "handler", "connections")
+MODULES = ("urls", "loops", "formats", "instances", "handler", "connections", "pool")
 
 
 class State:
@@ -144,12 +144,14 @@ def install() -> None:
     from djfast.engine import (  # the other modules ask `active` when they are used
         connections,
         instances,
+        pool,
     )
 
     STATE.clear()
     instances.switch(active("instances"))
     # Not `active` yet: its fingerprints import psycopg, which a project on SQLite does not need.
     connections.switch("connections" in chosen())
+    pool.switch(pool.is_configured() and active("pool"))
     setting_changed.connect(reinstall, dispatch_uid="djfast.engine")
 
 

@@ -9,6 +9,8 @@ Each middleware exists twice, once for either chain: state on its instance is no
 """
 
 import warnings
+from collections.abc import AsyncIterator
+from contextlib import aclosing, nullcontext
 from typing import Any
 from weakref import WeakSet
 
@@ -17,6 +19,7 @@ from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.conf import settings
 from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.base import BaseHandler
+from django.db import connections
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.urls import resolve
@@ -58,11 +61,40 @@ class Handler(ASGIHandler):
 
     async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
         """Return the response, computed on the event loop for an async view, else in the request's thread."""
+        response: Any
         if is_async(request):
-            return await super().get_response_async(request)
-        self.threaded += 1
-        response: HttpResponseBase = await sync_to_async(self.in_thread.get_response)(request)
+            response = await super().get_response_async(request)
+        else:
+            self.threaded += 1
+            response = await sync_to_async(self.in_thread.get_response)(request)
+        if response.streaming and response.is_async:
+            response.streaming_content = returning_connections(response.streaming_content)
         return response
+
+
+async def returning_connections(content: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    """Yield the parts of a stream; between them, return the database connections of its request.
+
+    Otherwise each open stream that has ever made a query would hold a connection.
+    """
+    async with aclosing(content) if hasattr(content, "aclose") else nullcontext():
+        await sync_to_async(return_connections)()
+        async for part in content:
+            await sync_to_async(return_connections)()
+            yield part
+
+
+def return_connections() -> None:
+    """Return the connections of this thread, unless a transaction or a server-side cursor is open."""
+    for connection in connections.all(initialized_only=True):
+        if (
+            connection.connection is not None
+            and connection.settings_dict["OPTIONS"].get("pool")
+            and not connection.in_atomic_block
+            and connection.autocommit
+            and not getattr(connection, "_named_cursor_idx", 0)  # Django counts server-side cursors
+        ):
+            connection.close()
 
 
 def is_async(request: HttpRequest) -> bool:

@@ -139,8 +139,8 @@ class StaticFiles(Row):
 class Bundles(Row):
     name = "bundles"
     setting = "COMPRESS_OFFLINE; compress blocks in templates"
-    django = "one request per file, not minified"
-    benefit = "A page needs one stylesheet and one script, both minified."
+    django = "one request per file, with comments"
+    benefit = "A page needs one stylesheet and one script, without comments and indentation."
     scenario = "the home page, and again a day later"
     group = "settings"
     claim = "requests"

@@ -1,0 +1,155 @@
+"""Build the static files for production: collected, hashed, bundled, minified and compressed.
+
+    python -m config.build    # calls `build()`
+
+A build happens in a new folder inside STATIC_ROOT; only a complete one is published. Files are then moved one
+by one, new ones before those that name them, so a running server finds at any moment all files that its pages
+link, also those of the build before. STATIC_ROOT may be a mount point.
+"""
+
+import io
+import json
+import os
+import re
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import django
+from django.apps import apps
+from django.conf import settings
+from django.core.management import CommandError, call_command
+from whitenoise.compress import Compressor
+
+MARKER = ".made-by-config-build"  # the file in STATIC_ROOT that lists the files of the last build
+MANIFESTS = {"staticfiles.json", "manifest.json"}  # name other files, so they are published last
+HASHED = re.compile(r"[.-][0-9a-f]{12}\.")
+FOLDER = ".build-"  # begins the name of the folder of a build
+ABANDONED = 3600  # seconds: such a folder that is older belongs to a build that was killed
+
+# Production settings require these; no step uses them.
+UNUSED = {
+    "DATABASE_URL": "sqlite://:memory:",
+    "DEBUG": "0",
+    "REDIS_URL": "redis://127.0.0.1:1/0",
+    "SECRET_KEY": "unused-by-the-build",
+}
+
+
+def build() -> None:
+    """Build into STATIC_ROOT; print what was built.
+
+    Raises:
+        SystemExit: the build failed; the message says why, and STATIC_ROOT is as before.
+    """
+    os.environ.update(UNUSED)
+    django.setup()
+    root = Path(settings.STATIC_ROOT)
+    claim(root)
+    with tempfile.TemporaryDirectory(prefix=FOLDER, dir=root, ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        settings.STATIC_ROOT = name
+        bundles, skipped = collect(folder)
+        published = publish(folder, root)
+    for line in skipped:
+        print(f"Served as single files, not as a bundle: {line}")
+    compressed = sum(path.endswith(".br") for path in published)
+    print(f"{bundles} bundles, {compressed} files with brotli, in {root}")
+
+
+def claim(root: Path) -> None:
+    """Create STATIC_ROOT, or see that it is that of an earlier build; delete what a killed build left.
+
+    Raises:
+        SystemExit: the folder has files of another origin, or cannot be written.
+    """
+    marker = root / MARKER
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        if not marker.exists():
+            if any(not path.name.startswith(FOLDER) for path in root.iterdir()):
+                sys.exit(
+                    f"STATIC_ROOT={root} has files of other origin: set it to a folder of its own."
+                )
+            marker.write_text("[]", "utf-8")
+    except OSError as error:
+        sys.exit(f"STATIC_ROOT={root} cannot be written: {error.strerror}.")
+    for path in root.glob(f"{FOLDER}*"):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > ABANDONED:
+                shutil.rmtree(path)
+
+
+def collect(folder: Path) -> tuple[int, list[str]]:
+    """Collect, hash, bundle and compress the files of all apps.
+
+    Returns:
+        The number of bundles, and a line for each template that has a block without one.
+
+    Raises:
+        SystemExit: a step failed.
+    """
+    said = io.StringIO()  # collectstatic names here the file that refers to a missing one
+    try:
+        call_command("collectstatic", interactive=False, verbosity=0, stderr=said)
+        return bundled(folder) if apps.is_installed("compressor") else (0, [])
+    except (CommandError, ValueError) as error:
+        text = re.sub(r" with <[^>]*>", "", f"{said.getvalue()} {error}")
+        sys.exit(f"The build failed: {' '.join(text.split())}")
+
+
+def bundled(folder: Path) -> tuple[int, list[str]]:
+    """Make the bundles, and compress them as collectstatic has compressed all other files."""
+    from djfast import bundles
+
+    settings.COMPRESS_ROOT = str(folder)
+    before = {*folder.rglob("*")}
+    found = bundles.make(folder)
+    compressor = Compressor(quiet=True)
+    for path in {*folder.rglob("*")} - before:
+        if path.is_file() and compressor.should_compress(path.name):
+            compressor.compress(str(path))
+    return found
+
+
+def publish(folder: Path, root: Path) -> list[str]:
+    """Move the files of a build into STATIC_ROOT, and delete those that no page links any more.
+
+    The hashed files of the build before stay for the pages that caches and browsers still have.
+
+    Args:
+        folder: of the new build.
+        root: STATIC_ROOT.
+
+    Returns:
+        The paths of the new build's files below `root`.
+    """
+    marker = root / MARKER
+    try:
+        before = set(json.loads(marker.read_text("utf-8")))
+    except ValueError:  # of a version whose marker was empty
+        before = {path.relative_to(root).as_posix() for path in files(root)}
+    new = [path.relative_to(folder).as_posix() for path in files(folder)]
+    for name in sorted(
+        new, key=lambda name: (Path(name).name in MANIFESTS, not HASHED.search(name))
+    ):
+        target = root / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).replace(target)
+    marker.write_text(json.dumps(sorted(new)), "utf-8")
+    keep = {*new, MARKER, *(name for name in before if HASHED.search(name))}
+    for path in files(root):
+        if path.relative_to(root).as_posix() not in keep:
+            path.unlink()
+    return new
+
+
+def files(folder: Path) -> Iterator[Path]:
+    """Yield the files of a folder, without those of a build in it."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not path.relative_to(folder).parts[0].startswith(FOLDER):
+            yield path
