@@ -233,7 +233,7 @@ TEMPLATES = [
             ],
             "environment": "config.jinja2.environment",
             "extensions": [
-                "djfast.bundles.CompressExtension",
+                "compressor.contrib.jinja2ext.CompressorExtension",
                 "djfast.cache.fragments_jinja2.Fragments",
             ],
         },
@@ -263,7 +263,6 @@ TEMPLATES = [
                 "django.contrib.messages.context_processors.messages",
                 "core.context.site",
             ],
-            "libraries": {"compress": "djfast.bundles"},  # the tag of django-compressor
         },
     },
 ]

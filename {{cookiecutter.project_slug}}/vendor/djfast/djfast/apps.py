@@ -17,6 +17,10 @@ class DjfastConfig(AppConfig):
         if not settings.DEBUG and {"pages", "template_fragments"} & {*settings.CACHES}:
             build()  # now: a deployment may replace the files while this process runs
         engine.install()
+        if apps.is_installed("compressor"):
+            from djfast import bundles
+
+            bundles.single_files.install()
         if apps.is_installed("django.contrib.auth"):
             from djfast.cache import users
 

@@ -1,12 +1,10 @@
 """Bundles: the plain scripts or stylesheets of a compress block as one file, made by the build.
 
     COMPRESSORS = {"css": "djfast.bundles.Stylesheets", "js": "djfast.bundles.Scripts"}
-    TEMPLATES: "libraries": {"compress": "djfast.bundles"}                # Django's engine
-    TEMPLATES: "extensions": ["djfast.bundles.CompressExtension"]         # Jinja2
 
-The tag and its syntax are those of django-compressor. Different are its filters, which change some programs,
-and what happens to a block that the build could not foresee: it is served as the hashed single files that it
-names, where django-compressor raises an exception.
+The tags are those of django-compressor. Different are its filters, which change some programs, and a block that
+the build could not foresee: it is served as the hashed single files that it names, where django-compressor
+raises an exception in production only.
 
 A bundle is the same program as its sources. A file that would not be is served by itself, as is a tag with any
 attribute other than its URL, `type` and `media`: see `djfast.sources`.
@@ -28,9 +26,9 @@ from compressor.css import CssCompressor
 from compressor.exceptions import OfflineGenerationError, UncompressableFileError
 from compressor.js import JsCompressor
 from compressor.offline.django import DjangoParser
-from compressor.templatetags import compress as original
+from compressor.templatetags.compress import CompressorMixin
 from django.core.files.base import ContentFile
-from django.template import Context, Library, engines
+from django.template import Context, engines
 from django.template.backends.django import DjangoTemplates
 from django.utils.html import escape
 
@@ -43,7 +41,6 @@ SEPARATORS = {
 }  # ends a statement without a semicolon; sources end with a line break
 
 logger = logging.getLogger(__name__)
-register = Library()
 
 
 @dataclass
@@ -239,32 +236,41 @@ class Stylesheets(Bundle, CssCompressor):
         )
 
 
-class ServeSingleFiles(original.CompressorMixin):  # type: ignore[misc]
-    """Serves a block as it is written, where the build has made no bundle of it."""
+class SingleFiles:
+    """Serves a block as it is written, where the build has made no bundle of it.
 
-    logged: ClassVar[set[str]] = set()
+    Attributes:
+        logged: the blocks that were served like that, at most `MOST_LOGGED`.
+    """
 
-    def render_offline(self, context: Any) -> str:
-        """Return the HTML that the build made, or that of the block."""
-        try:
-            made: str = super().render_offline(context)
-        except OfflineGenerationError:
-            made = self.get_original_content(context)
-            if made.strip() and made not in self.logged and len(self.logged) < 100:
-                self.logged.add(made)
-                logger.info("Served as single files, because its content was not known: %s", made)
-        return made
+    MOST_LOGGED = 100
+
+    def __init__(self) -> None:
+        self.logged: set[str] = set()
+
+    def install(self) -> None:
+        """Replace the method of django-compressor that raises an exception; its tag has no hook for that."""
+        render_offline = CompressorMixin.render_offline
+
+        def render(tag: Any, context: Any) -> str:
+            try:
+                made: str = render_offline(tag, context)
+            except OfflineGenerationError:
+                made = tag.get_original_content(context)
+                self.log(made)
+            return made
+
+        CompressorMixin.render_offline = render
+
+    def log(self, block: str) -> None:
+        """Log a block once."""
+        if block not in self.logged and len(self.logged) < self.MOST_LOGGED:
+            self.logged.add(block)
+            text = "Served as single files, because the build did not know this block: %s"
+            logger.info(text, " ".join(block.split()))
 
 
-class CompressNode(ServeSingleFiles, original.CompressorNode):  # type: ignore[misc]
-    """The `compress` tag of Django's engine."""
-
-
-@register.tag
-def compress(parser: Any, token: Any) -> CompressNode:
-    """Parse as django-compressor does."""
-    node = original.compress(parser, token)
-    return CompressNode(node.nodelist, node.kind, node.mode, node.name)
+single_files = SingleFiles()
 
 
 def make(root: Path) -> tuple[int, list[str]]:
@@ -336,16 +342,3 @@ def bundle(parser: Any, source: str, manifest: dict[str, str]) -> None:
         made = parser.render_node(template, context, node)
         manifest[key] = made.replace(settings.COMPRESS_URL, settings.COMPRESS_URL_PLACEHOLDER)
         context.pop()
-
-
-try:
-    from compressor.contrib.jinja2ext import CompressorExtension
-except ImportError:  # without Jinja2
-    pass
-else:
-
-    class CompressExtension(ServeSingleFiles, CompressorExtension):  # type: ignore[misc]
-        """The `compress` tag of Jinja2."""
-
-    # By which django-compressor recognizes the tag.
-    CompressExtension.identifier = CompressorExtension.identifier
