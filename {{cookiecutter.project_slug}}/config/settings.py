@@ -6,6 +6,8 @@ up, change its line and put its id, `speed.` and the name, into SILENCED_SYSTEM_
 """
 
 import os
+import secrets
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from djfast.env import (
     database,
     database_number,
     env,
+    is_postgresql,
     networks,
     read_env,
     redis,
@@ -28,8 +31,13 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 read_env(BASE_DIR / ".env")  # the process environment takes precedence
 
 DEBUG = env.bool("DEBUG", False)
-testing = "PYTEST_VERSION" in os.environ
+testing = "PYTEST_VERSION" in os.environ or sys.argv[1:2] == ["test"]
 toolbar = DEBUG and not testing
+
+if DEBUG:  # scripts and other servers find what `make run` has started
+    from djfast.services import use_running
+
+    use_running(BASE_DIR)
 
 # Plain HTTP on this machine, for `make serve`, benchmarks and tests: the production server then
 # refuses any other address, and `check --deploy` reports the redirect and the insecure cookies.
@@ -44,9 +52,6 @@ CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [], subcast=s
 DATABASES = {
     "default": database(required("DATABASE_URL", "postgresql://user:password@host:5432/name"))
 }
-# In development, a command that needs no database runs without one ("dummy").
-postgresql = DATABASES["default"]["ENGINE"].endswith(("postgresql", "dummy"))
-sqlite = DATABASES["default"]["ENGINE"].endswith("sqlite3")
 
 # Port 1: nothing listens there. It is for commands of development that need no cache.
 redis_url = required("REDIS_URL", "redis://host:6379/0") or "redis://127.0.0.1:1/0"
@@ -73,8 +78,11 @@ TRUSTED_PROXY = networks("TRUSTED_PROXY", env.list("TRUSTED_PROXY", [], subcast=
 # does not reach the others. Sessions have their own database number, so that emptying the cache logs
 # nobody out; the prefixes separate aliases that share a number.
 prefix = "{{ cookiecutter.project_slug }}"
-if testing:  # a test that clears the cache clears neither development's nor another process's
-    prefix += f"-test{os.environ.get('PYTEST_XDIST_WORKER', '')}"
+if testing:  # each run of the tests, and each of its processes, begins with an empty cache
+    run = os.environ.setdefault(
+        "TEST_RUN", secrets.token_hex(4)
+    )  # the servers of the tests share it
+    prefix += f"-test-{run}{os.environ.get('PYTEST_XDIST_WORKER', '')}"
 redis_options = {
     "CLIENT_CLASS": "djfast.cache.redis.PrefixClient",  # clear() deletes this alias's keys only
     "SOCKET_CONNECT_TIMEOUT": 0.5,  # seconds: redis-py waits 5 on each request of an outage
@@ -118,47 +126,46 @@ COMPRESS_FILTERS: dict[str, list[str]] = {
 COMPRESS_OFFLINE = not DEBUG
 COMPRESSORS = {"css": "djfast.bundles.Stylesheets", "js": "djfast.bundles.Scripts"}
 
-# {% if cookiecutter.interface == "wsgi" %}
-# persistent connections: a new one costs more than most queries, so keep it between requests. A check
-# before its first query keeps a restart of the database from failing requests.
-DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
-DATABASES["default"]["CONN_MAX_AGE"] = 600  # seconds: survives quiet periods, frees backend memory
-# {% else %}
-# connection pool: under ASGI a request may run on any thread, so persistent connections, which belong
-# to a thread, would pile up unused. A pool lends them, and checks each before a request gets it.
-if postgresql:
-    DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
-    DATABASES["default"]["OPTIONS"]["pool"] = {
-        "max_idle": 600,  # seconds: survives quiet periods, then frees the backend
-        "max_size": 8,  # connections per process: this many requests use the database at once
-        "min_size": 1,
-        # Seconds until it stops trying to reconnect, at ever longer intervals, by itself. The next
-        # request then tries at once: otherwise pages still fail after the database is back.
-        "reconnect_timeout": 3,
-        "timeout": 5,  # seconds that a request waits for a free one before it fails
-    }
-# {% endif %}
-if postgresql:
-    DATABASES["default"]["OPTIONS"].setdefault("connect_timeout", 5)  # seconds; libpq waits minutes
-    # Prepared statements gained nothing measurable and change how parameters are typed. To try them:
-    # DATABASES["default"]["OPTIONS"] |= {"server_side_binding": True, "prepare_threshold": 5}
-if postgresql and env.bool("TRANSACTION_POOLER", False):
-    # Between transactions, a pooler like PgBouncer gives the connection to another client: cursors
-    # and prepared statements do not survive that.
-    DATABASES["default"]["DISABLE_SERVER_SIDE_CURSORS"] = True
-    DATABASES["default"]["OPTIONS"] |= {"server_side_binding": False, "prepare_threshold": None}
-if sqlite:
-    DATABASES["default"]["OPTIONS"] = {
-        # WAL lets readers and the writer work side by side. With it, NORMAL never damages the file: a
-        # power cut may lose the last commits. The first 128 MiB are read without a copy.
-        "init_command": "PRAGMA journal_mode=WAL;"
-        "PRAGMA synchronous=NORMAL;"
-        "PRAGMA mmap_size=134217728;",
-        "timeout": 5,  # seconds that one writer waits for another
-        # Take the write lock at BEGIN: a transaction that reads first cannot fail when it writes.
-        "transaction_mode": "IMMEDIATE",
-        **DATABASES["default"]["OPTIONS"],
-    }
+# Every entry of DATABASES has these defaults; see OPTIONS for what a URL sets.
+for db in DATABASES.values():
+    # {% if cookiecutter.interface == "wsgi" %}
+    # persistent connections: a new one costs more than most queries, so keep it between requests. A
+    # check before its first query keeps a restart of the database from failing requests.
+    db["CONN_HEALTH_CHECKS"] = True
+    db["CONN_MAX_AGE"] = 600  # seconds: survives quiet periods, frees backend memory
+    # {% else %}
+    # connection pool: under ASGI a request may run on any thread, so persistent connections, which
+    # belong to a thread, would pile up unused. A pool lends them, and checks what it lends.
+    if is_postgresql(db):
+        db["CONN_HEALTH_CHECKS"] = True
+        db["OPTIONS"]["pool"] = {
+            "max_idle": 600,  # seconds: survives quiet periods, then frees the backend
+            "max_size": 8,  # connections per process: as many requests use the database at once
+            "min_size": 1,
+            "timeout": 5,  # seconds that a request waits for one of them, then it gets one more
+        }
+    # {% endif %}
+    if is_postgresql(db):
+        db["OPTIONS"].setdefault("connect_timeout", 5)  # seconds; libpq waits minutes
+        # Prepared statements gained nothing measurable and change how parameters are typed. To try them:
+        # db["OPTIONS"] |= {"server_side_binding": True, "prepare_threshold": 5}
+    if is_postgresql(db) and env.bool("TRANSACTION_POOLER", False):
+        # Between transactions, a pooler like PgBouncer gives the connection to another client: cursors
+        # and prepared statements do not survive that.
+        db["DISABLE_SERVER_SIDE_CURSORS"] = True
+        db["OPTIONS"] |= {"server_side_binding": False, "prepare_threshold": None}
+    if db["ENGINE"] == "django.db.backends.sqlite3":
+        db["OPTIONS"] = {
+            # WAL lets readers and the writer work side by side. With it, NORMAL never damages the file:
+            # a power cut may lose the last commits. The first 128 MiB are read without a copy.
+            "init_command": "PRAGMA journal_mode=WAL;"
+            "PRAGMA synchronous=NORMAL;"
+            "PRAGMA mmap_size=134217728;",
+            "timeout": 5,  # seconds that one writer waits for another
+            # Take the write lock at BEGIN: a transaction that reads first cannot fail when it writes.
+            "transaction_mode": "IMMEDIATE",
+            **db["OPTIONS"],
+        }
 
 # django-redis looks for this setting after each request.
 DJANGO_REDIS_CLOSE_CONNECTION = False
@@ -173,11 +180,13 @@ DJFAST_ENGINE = True
 MIDDLEWARE = [
     # First, so that a probe needs neither HTTPS nor a known Host.
     "djfast.health.HealthMiddleware",
+    # A chunked body arrives empty under WSGI: answer 411 instead of processing it.
+    "djfast.bodies.LengthRequiredMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.csp.ContentSecurityPolicyMiddleware",
     # compression: zstd, brotli or gzip, with padding against BREACH. Above conditional GET: below it,
     # the padding would change the ETag of each response, and no 304 would ever be sent.
-    "django_http_compression.middleware.HttpCompressionMiddleware",
+    "djfast.compression.HttpCompressionMiddleware",
     # conditional GET: a page that the browser already has is answered with 304 and no body.
     "django.middleware.http.ConditionalGetMiddleware",
     # page cache: stores responses of views with @cached_page, for anonymous visitors only.
@@ -192,7 +201,11 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    *(["zeal.middleware.zeal_middleware"] if DEBUG else []),
+    *(
+        ["zeal.middleware.zeal_middleware", "djfast.testing.n_plus_one.NameMiddleware"]
+        if DEBUG
+        else []
+    ),
 ]
 
 # cached sessions: Django's default makes a query on each request of a signed-in visitor. These are
@@ -219,6 +232,8 @@ STORAGES = {
         else "whitenoise.storage.CompressedManifestStaticFilesStorage"
     },
 }
+# A hash in the name: Django's (app.0123456789ab.css) and the bundles' (output.0123456789ab.css).
+WHITENOISE_IMMUTABLE_FILE_TEST = r"^.+[.-][0-9a-f]{12}\..+$"
 
 TEMPLATES = [
     # {% if cookiecutter.template_engine == "jinja2" %}
@@ -365,6 +380,9 @@ MAILERS = {
         "OPTIONS": smtp(env.str("EMAIL_URL", "") or "smtp://localhost:25"),
     }
 }
+
+MEDIA_ROOT = BASE_DIR / "media"  # uploads; README.md has the lines for object storage
+MEDIA_URL = "/media/"
 
 ROOT_URLCONF = "config.urls"
 

@@ -25,6 +25,8 @@ from django.conf import settings
 from django.core.management import CommandError, call_command
 from whitenoise.compress import Compressor
 
+from djfast import static_links
+
 MARKER = ".made-by-config-build"  # the file in STATIC_ROOT that lists the files of the last build
 MANIFESTS = {"staticfiles.json", "manifest.json"}  # name other files, so they are published last
 HASHED = re.compile(r"[.-][0-9a-f]{12}\.")
@@ -96,10 +98,28 @@ def collect(folder: Path) -> tuple[int, list[str]]:
     said = io.StringIO()  # collectstatic names here the file that refers to a missing one
     try:
         call_command("collectstatic", interactive=False, verbosity=0, stderr=said)
+        warn_of_missing_files()
         return bundled(folder) if apps.is_installed("compressor") else (0, [])
     except (CommandError, ValueError) as error:
         text = re.sub(r" with <[^>]*>", "", f"{said.getvalue()} {error}")
         sys.exit(f"The build failed: {' '.join(text.split())}")
+
+
+def warn_of_missing_files() -> None:
+    """See that each file that a template names with `static` exists.
+
+    Raises:
+        SystemExit: a template of the project names a missing one, which would be a 500 in production.
+    """
+    own: list[str] = []
+    for missing in static_links.missing():
+        text = f"{missing.template}, line {missing.line}: there is no static file {missing.name!r}"
+        if missing.is_third_party:
+            print(f"Warning: {text}.")
+        else:
+            own.append(text)
+    if own:
+        sys.exit(f"The build failed: {'; '.join(own)}.")
 
 
 def bundled(folder: Path) -> tuple[int, list[str]]:

@@ -15,9 +15,10 @@ from django.core import checks
 from django.core.cache import caches
 from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.locmem import LocMemCache
-from django.db import connections
+from django.db import DEFAULT_DB_ALIAS, connections
 
 from djfast import engine, interpreter
+from djfast.env import is_postgresql
 from djfast.figures import figure
 from djfast.rows import Row, State, applicable
 from djfast.rows.cache import CachedUser
@@ -77,8 +78,24 @@ def mistakes(**options: Any) -> list[checks.CheckMessage]:
 
 
 def pools() -> Messages:
-    """Yield databases whose connections cannot be used again, or for which requests must wait."""
+    """Yield databases whose connections are not used again, or for which requests must wait."""
     for alias, database in connections.settings.items():
+        pooled = database.get("OPTIONS", {}).get("pool")
+        closed = not pooled and database.get("CONN_MAX_AGE", 0) == 0
+        if closed and alias != DEFAULT_DB_ALIAS and is_postgresql(database):
+            yield checks.Info(
+                f"DATABASES[{alias!r}] opens a connection for each request.",
+                hint="Give it what DATABASES['default'] has: CONN_MAX_AGE and CONN_HEALTH_CHECKS, or"
+                ' OPTIONS["pool"] under ASGI.',
+                id="speed.other-database",
+            )
+        if pooled and is_asgi() and not engine.active("pool"):
+            yield checks.Warning(
+                f"The pool of DATABASES[{alias!r}] is psycopg's: connections that a view's own threads or"
+                " open streams use do not come back, and requests then fail.",
+                hint='Turn the module "pool" of DJFAST_ENGINE on, or delete OPTIONS["pool"].',
+                id="speed.limited-pool",
+            )
         if is_asgi() and database.get("CONN_MAX_AGE", 0) != 0:
             yield checks.Warning(
                 f"DATABASES[{alias!r}] sets CONN_MAX_AGE, but under ASGI no request uses the connection"

@@ -23,6 +23,7 @@ __all__ = [
     "database",
     "database_number",
     "env",
+    "is_postgresql",
     "networks",
     "read_env",
     "redis",
@@ -65,14 +66,14 @@ def database(url: str) -> dict[str, Any]:
     """Return the entry of `DATABASES` for a URL, whose query (`?sslmode=require`) becomes OPTIONS.
 
     Args:
-        url: as dj-database-url reads it; an empty one gives Django's dummy backend, which raises
-            an error when something uses it.
+        url: as dj-database-url reads it; an empty one gives a backend that raises an error when
+            something uses it.
 
     Raises:
         ImproperlyConfigured: it is no database URL.
     """
     if not url:
-        return {"ENGINE": "django.db.backends.dummy", "OPTIONS": {}}
+        return {"ENGINE": "djfast.no_database", "OPTIONS": {}}
     try:
         return {"OPTIONS": {}, **dj_database_url.parse(url)}
     except ValueError:
@@ -80,6 +81,16 @@ def database(url: str) -> dict[str, Any]:
             "Set DATABASE_URL to a URL like postgresql://user:password@host:5432/name, with every "
             "character of the password that is neither letter nor digit as %XX"
         ) from None
+
+
+def is_postgresql(database: dict[str, Any]) -> bool:
+    """Return whether an entry of `DATABASES` is for PostgreSQL, with Django's backend or one based on it.
+
+    Args:
+        database: its ENGINE is not imported: PostGIS reads settings, which are not complete yet.
+    """
+    families = ("postgres", "postgis", "timescale", "cockroach", "psqlextra")
+    return any(name in database["ENGINE"] for name in families)
 
 
 def database_number(url: str, offset: int) -> str:
@@ -125,7 +136,7 @@ def networks(name: str, values: list[str]) -> list[str]:
 
 
 def redis(name: str, url: str) -> str:
-    """Return a Redis URL that names its database number.
+    """Return a Redis URL as it was given, so that other packages can use it, after checking it.
 
     Args:
         name: the environment variable that the URL is from, for the error message.
@@ -135,11 +146,12 @@ def redis(name: str, url: str) -> str:
         ImproperlyConfigured: it is no Redis URL.
     """
     try:
-        return database_number(url, 0)
+        parse_url(url)
     except ValueError as error:
         raise ImproperlyConfigured(
             f"Set {name} to a URL like redis://host:6379/0. {error}"
         ) from None
+    return url
 
 
 def smtp(url: str) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from urllib.parse import urlsplit
 from djfast.env import read_env
 
 # Commands of manage.py that use neither database nor cache.
-IDLE = {"check", "collectstatic", "compilemessages", "compress", "diffsettings", "findstatic"}
+IDLE = {"collectstatic", "compilemessages", "compress", "diffsettings", "findstatic"}
 IDLE |= {"help", "makemessages", "startapp", "startproject", "version"}
 
 
@@ -39,8 +39,6 @@ def needed(arguments: list[str]) -> bool:
     command, *options = arguments or ["help"]
     if {"-h", "--help", "--version"} & {command, *options}:
         return False
-    if command == "makemigrations":
-        return not {"--check", "--dry-run"} & {*options}
     return command not in IDLE or any(option.startswith("--database") for option in options)
 
 
@@ -113,6 +111,19 @@ class Services:
                     _stop(home, server)
                 _write(home / "project", ascii(str(self.project)))
             yield home
+
+
+def use_running(project: Path) -> None:
+    """Set DATABASE_URL and REDIS_URL to the servers of a project that run, unless they are set.
+
+    For programs other than manage.py and pytest: a script, an interactive shell, another server.
+    """
+    home = project / ".services"
+    if os.name == "posix":
+        for server in SERVERS:
+            with suppress(OSError):  # it belongs to another user
+                if not os.environ.get(server.variable) and _held(home / server.lock):
+                    os.environ[server.variable] = _urls(home)[server.variable]
 
 
 def _start(home: Path, server: "Server") -> bool:

@@ -1,7 +1,14 @@
-"""Serve static files in front of an ASGI application, with WhiteNoise's own look-up and headers.
+"""Serve static files around the application: WhiteNoise, with all settings that its documentation names.
 
-Of the packages that do this, one opens a thread pool for each file and the other sends neither Vary
+    application = StaticFiles(get_wsgi_application())         # wsgi.py
+    application = StaticFilesASGI(get_asgi_application())     # asgi.py
+
+As middleware of Django, WhiteNoise costs each file a request object and the middleware above it. Around the
+application it reads no settings. This is both: its middleware, which reads `WHITENOISE_*`, used as a wrapper.
+
+Of the packages that do this for ASGI, one opens a thread pool for each file and the other sends neither Vary
 nor 304. This is WhiteNoise itself, so ASGI and WSGI give the same responses.
+https://whitenoise.readthedocs.io/en/stable/django.html#available-settings
 """
 
 import asyncio
@@ -9,6 +16,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from whitenoise import WhiteNoise
+from whitenoise.middleware import WhiteNoiseMiddleware
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -17,8 +25,19 @@ Send = Callable[[Message], Awaitable[None]]
 CHUNK = 64 * 1024  # bytes
 
 
-class WhiteNoiseASGI(WhiteNoise):
-    """WhiteNoise around an ASGI application, with the arguments that it has for WSGI.
+class StaticFiles(WhiteNoiseMiddleware):  # type: ignore[misc]  # whitenoise has no types
+    """A WSGI application that sends the file at the path, or calls another one if there is none."""
+
+    def __init__(self, application: Any) -> None:
+        super().__init__()
+        self.application = application
+
+    __call__ = WhiteNoise.__call__
+    serve = staticmethod(WhiteNoise.serve)
+
+
+class StaticFilesASGI(StaticFiles):
+    """The same for ASGI.
 
     A file is read on the event loop: from the operating system's page cache that is faster than in a
     thread. Source: https://asgi.readthedocs.io/
@@ -26,7 +45,10 @@ class WhiteNoiseASGI(WhiteNoise):
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Send the file at the path, or call the application if there is none."""
-        file = self.files.get(scope["path"]) if scope["type"] == "http" else None
+        file = None
+        if scope["type"] == "http":
+            path = scope["path"].removeprefix(scope.get("root_path", ""))
+            file = self.find_file(path) if self.autorefresh else self.files.get(path)
         if file is None:
             await self.application(scope, receive, send)
             return

@@ -34,7 +34,7 @@ REPLACES = {
     "django.db.backends.postgresql.base.DatabaseWrapper.is_usable": "2be960c137a4",
     "django.db.backends.postgresql.base.DatabaseWrapper.pool": "39fd7c774306",
 }
-RECENT = 2.0  # seconds: longer than most requests, also of a process that has just started
+RECENT = 5.0  # seconds: longer than requests, also of a process that has just started
 UNCHECKED = 10  # seconds after its last use that a quiet connection is lent without a query
 STEP = 0.05  # seconds between two looks at what is in use
 RECEIVER = "djfast.engine.pool"  # the dispatch_uid

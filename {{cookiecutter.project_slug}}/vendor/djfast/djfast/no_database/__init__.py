@@ -1,0 +1,1 @@
+"""The database of a development process that found none running."""
