@@ -190,8 +190,8 @@ class Bundle:
         media, folder = first.group
         if not others and first.url:
             name = posixpath.basename(self.get_basename(first.url))  # type: ignore[attr-defined]
-            path = Path(self.get_filename(f"{folder}/{name}".lstrip("/")))  # type: ignore[attr-defined]
-            if path.read_bytes() == text:
+            file = Path(self.get_filename(f"{folder}/{name}".lstrip("/")))  # type: ignore[attr-defined]
+            if file.read_bytes() == text:
                 return first.html
         path = self.get_filepath(text, basename=basename or "output")  # type: ignore[attr-defined]
         path = posixpath.join(folder, posixpath.basename(path))
@@ -285,6 +285,7 @@ def make(root: Path) -> tuple[int, list[str]]:
     manifest: dict[str, str] = {}
     skipped: list[str] = []
     before = {*root.rglob("*.*")}
+    engine: Any
     for engine in engines.all():
         if isinstance(engine, DjangoTemplates):
             parser: Any = DjangoParser(charset="utf-8")

@@ -18,11 +18,10 @@ from django.core.cache.backends.locmem import LocMemCache
 from django.db import DEFAULT_DB_ALIAS, connections
 
 from djfast import engine, interpreter
-from djfast.env import is_postgresql
 from djfast.figures import figure
 from djfast.rows import Row, State, applicable
 from djfast.rows.cache import CachedUser
-from djfast.rows.database import is_asgi
+from djfast.rows.database import POSTGRESQL, is_asgi
 from djfast.rows.templates import CachedTemplateLoader, django_engines, uncached
 
 Messages = Iterator[checks.CheckMessage]
@@ -82,7 +81,7 @@ def pools() -> Messages:
     for alias, database in connections.settings.items():
         pooled = database.get("OPTIONS", {}).get("pool")
         closed = not pooled and database.get("CONN_MAX_AGE", 0) == 0
-        if closed and alias != DEFAULT_DB_ALIAS and is_postgresql(database):
+        if closed and alias != DEFAULT_DB_ALIAS and connections[alias].vendor in POSTGRESQL:
             yield checks.Info(
                 f"DATABASES[{alias!r}] opens a connection for each request.",
                 hint="Give it what DATABASES['default'] has: CONN_MAX_AGE and CONN_HEALTH_CHECKS, or"

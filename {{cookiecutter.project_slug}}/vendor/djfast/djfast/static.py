@@ -25,7 +25,7 @@ Send = Callable[[Message], Awaitable[None]]
 CHUNK = 64 * 1024  # bytes
 
 
-class StaticFiles(WhiteNoiseMiddleware):  # type: ignore[misc]  # whitenoise has no types
+class StaticFiles(WhiteNoiseMiddleware):
     """A WSGI application that sends the file at the path, or calls another one if there is none."""
 
     def __init__(self, application: Any) -> None:

@@ -69,10 +69,11 @@ class Handler(ASGIHandler):
             response = await sync_to_async(self.in_thread.get_response)(request)
         if response.streaming and response.is_async:
             response.streaming_content = returning_connections(response.streaming_content)
-        return response
+        found: HttpResponseBase = response
+        return found
 
 
-async def returning_connections(content: AsyncIterator[Any]) -> AsyncIterator[Any]:
+async def returning_connections(content: Any) -> AsyncIterator[Any]:
     """Yield the parts of a stream; between them, return the database connections of its request.
 
     Otherwise each open stream that has ever made a query would hold a connection.

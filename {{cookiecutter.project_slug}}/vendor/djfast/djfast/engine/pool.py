@@ -134,7 +134,7 @@ class LendingPool:
             since > recent or connection.pgconn.transaction_status != 0  # PQTRANS_IDLE
             for connection, since in [*self.lent.items()]
         )
-        return self.opening + used >= self.max_size
+        return bool(self.opening + used >= self.max_size)
 
     def is_healthy(self, connection: Any, since: float) -> bool:
         """Return whether a connection can be lent.
