@@ -79,9 +79,7 @@ TRUSTED_PROXY = networks("TRUSTED_PROXY", env.list("TRUSTED_PROXY", [], subcast=
 # nobody out; the prefixes separate aliases that share a number.
 prefix = "{{ cookiecutter.project_slug }}"
 if testing:  # each run of the tests, and each of its processes, begins with an empty cache
-    run = os.environ.setdefault(
-        "TEST_RUN", secrets.token_hex(4)
-    )  # the servers of the tests share it
+    run = os.environ.setdefault("TEST_RUN", secrets.token_hex(4))  # shared with their servers
     prefix += f"-test-{run}{os.environ.get('PYTEST_XDIST_WORKER', '')}"
 redis_options = {
     "CLIENT_CLASS": "djfast.cache.redis.PrefixClient",  # clear() deletes this alias's keys only
