@@ -5,21 +5,21 @@ name of a row of `manage.py check --tag speed` and of the toolbar's Speed panel.
 up, change its line and put its id, `speed.` and the name, into SILENCED_SYSTEM_CHECKS.
 """
 
-import os
 from pathlib import Path
 from typing import Any
 
 from django.utils.csp import CSP
 from djfast.env import (
     database,
-    database_number,
     env,
     networks,
     read_env,
     redis,
+    redis_location,
     required,
     smtp,
 )
+from djfast.testing.run import is_test, run_id
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -28,7 +28,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 read_env(BASE_DIR / ".env")  # the process environment takes precedence
 
 DEBUG = env.bool("DEBUG", False)
-testing = "PYTEST_VERSION" in os.environ
+testing = is_test()
 toolbar = DEBUG and not testing
 
 # Plain HTTP on this machine, for `make serve`, benchmarks and tests: the production server then
@@ -41,24 +41,25 @@ if LOCAL_HTTP and not ALLOWED_HOSTS:
 
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [], subcast=str.strip)
 
-DATABASES = {
-    "default": database(required("DATABASE_URL", "postgresql://user:password@host:5432/name"))
-}
-# In development, a command that needs no database runs without one ("dummy").
-postgresql = DATABASES["default"]["ENGINE"].endswith(("postgresql", "dummy"))
-sqlite = DATABASES["default"]["ENGINE"].endswith("sqlite3")
+if DEBUG:  # start what DATABASE_URL and REDIS_URL do not name, for whatever reads these settings
+    from djfast.services import Services
 
-# Port 1: nothing listens there. It is for commands of development that need no cache.
-redis_url = required("REDIS_URL", "redis://host:6379/0") or "redis://127.0.0.1:1/0"
-redis_url = redis("REDIS_URL", redis_url)
-redis_sessions_url = env.str("REDIS_SESSIONS_URL", "") or database_number(redis_url, 1)
-redis_sessions_url = redis("REDIS_SESSIONS_URL", redis_sessions_url)
+    Services(BASE_DIR).start()
+
+database_url = required(
+    "DATABASE_URL", "postgresql://user:password@host:5432/name, or DEBUG=1 for development"
+)
+
+# As it is in the environment: also for CELERY_BROKER_URL, channels_redis and others.
+redis_url = redis("REDIS_URL", required("REDIS_URL", "redis://host:6379/0"))
+redis_sessions = redis_location(redis_url, 1)
+if redis_sessions_url := env.str("REDIS_SESSIONS_URL", ""):
+    redis_sessions = redis_location(redis("REDIS_SESSIONS_URL", redis_sessions_url))
 
 SECRET_KEY = required(
     "SECRET_KEY",
     "the output of `python3 -c 'import secrets; print(secrets.token_urlsafe(50))'`; "
     "in development, `make .env` writes one",
-    in_development=True,
 )
 
 STATIC_ROOT = BASE_DIR / (env.str("STATIC_ROOT", "") or "staticfiles")
@@ -73,8 +74,8 @@ TRUSTED_PROXY = networks("TRUSTED_PROXY", env.list("TRUSTED_PROXY", [], subcast=
 # does not reach the others. Sessions have their own database number, so that emptying the cache logs
 # nobody out; the prefixes separate aliases that share a number.
 prefix = "{{ cookiecutter.project_slug }}"
-if testing:  # a test that clears the cache clears neither development's nor another process's
-    prefix += f"-test{os.environ.get('PYTEST_XDIST_WORKER', '')}"
+if testing:  # each run, and each process of a run, starts with empty caches
+    prefix += f"-test-{run_id()}"
 redis_options = {
     "CLIENT_CLASS": "djfast.cache.redis.PrefixClient",  # clear() deletes this alias's keys only
     "SOCKET_CONNECT_TIMEOUT": 0.5,  # seconds: redis-py waits 5 on each request of an outage
@@ -84,13 +85,13 @@ CACHES: dict[str, dict[str, Any]] = {
     "default": {
         "BACKEND": "django_redis.cache.RedisCache",
         "KEY_PREFIX": f"{prefix}-cache",
-        "LOCATION": redis_url,
+        "LOCATION": redis_location(redis_url),
         "OPTIONS": redis_options,
     },
     "sessions": {
         "BACKEND": "django_redis.cache.RedisCache",
         "KEY_PREFIX": f"{prefix}-sessions",
-        "LOCATION": redis_sessions_url,
+        "LOCATION": redis_sessions,
         # A logout during an outage of the cache leaves a cached session behind, which is valid again
         # after the outage: cache it for minutes instead of weeks, at the cost of a query each time.
         "OPTIONS": redis_options | {"MAX_TIMEOUT": 300},  # seconds
@@ -113,37 +114,39 @@ if DEBUG:  # development shows each change at once; delete this to try the page 
 COMPRESS_CSS_HASHING_METHOD = None  # the manifest has hashed every url() already
 COMPRESS_OFFLINE = not DEBUG
 
-# {% if cookiecutter.interface == "wsgi" %}
-# persistent connections: a new one costs more than most queries, so keep it between requests. A check
-# before its first query keeps a restart of the database from failing requests.
-DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
-DATABASES["default"]["CONN_MAX_AGE"] = 600  # seconds: survives quiet periods, frees backend memory
-# {% else %}
-# connection pool: under ASGI a request may run on any thread, so persistent connections, which belong
-# to a thread, would pile up unused. A pool lends them, and checks each before a request gets it.
-if postgresql:
-    DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
-    DATABASES["default"]["OPTIONS"]["pool"] = {
-        "max_idle": 600,  # seconds: survives quiet periods, then frees the backend
-        "max_size": 8,  # connections per process: this many requests use the database at once
-        "min_size": 1,
-        # Seconds until it stops trying to reconnect, at ever longer intervals, by itself. The next
-        # request then tries at once: otherwise pages still fail after the database is back.
-        "reconnect_timeout": 3,
-        "timeout": 5,  # seconds that a request waits for a free one before it fails
-    }
-# {% endif %}
-if postgresql:
-    DATABASES["default"]["OPTIONS"].setdefault("connect_timeout", 5)  # seconds; libpq waits minutes
-    # Prepared statements gained nothing measurable and change how parameters are typed. To try them:
-    # DATABASES["default"]["OPTIONS"] |= {"server_side_binding": True, "prepare_threshold": 5}
-if postgresql and env.bool("TRANSACTION_POOLER", False):
-    # Between transactions, a pooler like PgBouncer gives the connection to another client: cursors
-    # and prepared statements do not survive that.
-    DATABASES["default"]["DISABLE_SERVER_SIDE_CURSORS"] = True
-    DATABASES["default"]["OPTIONS"] |= {"server_side_binding": False, "prepare_threshold": None}
-if sqlite:
-    DATABASES["default"]["OPTIONS"] = {
+# What each database gets, by the scheme of its URL; options in the query of the URL take precedence.
+tuned: dict[str, Any] = {
+    # {% if cookiecutter.interface == "wsgi" %}
+    # persistent connections: a new one costs more than most queries, so keep it between requests. A
+    # check before its first query keeps a restart of the database from failing requests.
+    "CONN_HEALTH_CHECKS": True,
+    "CONN_MAX_AGE": 600,  # seconds: survives quiet periods, frees backend memory
+    "postgresql": {
+        "connect_timeout": 5,  # seconds; libpq waits minutes
+        # Prepared statements gained nothing measurable and change how parameters are typed. To try
+        # them: "prepare_threshold": 5, "server_side_binding": True,
+    },
+    # {% else %}
+    # connection pool: under ASGI a request may run on any thread, so persistent connections, which
+    # belong to a thread, would pile up unused. A pool lends them, and checks each before a request
+    # gets it.
+    "CONN_HEALTH_CHECKS": True,
+    "postgresql": {
+        "connect_timeout": 5,  # seconds; libpq waits minutes
+        "pool": {
+            "max_idle": 600,  # seconds: survives quiet periods, then frees the backend
+            "max_size": 8,  # connections per process: this many requests use the database at once
+            "min_size": 1,
+            # Seconds until it stops trying to reconnect, at ever longer intervals, by itself. The
+            # next request then tries at once: otherwise pages still fail after the database is back.
+            "reconnect_timeout": 3,
+            "timeout": 5,  # seconds that a request waits for a free one before it fails
+        },
+        # Prepared statements gained nothing measurable and change how parameters are typed. To try
+        # them: "prepare_threshold": 5, "server_side_binding": True,
+    },
+    # {% endif %}
+    "sqlite": {
         # WAL lets readers and the writer work side by side. With it, NORMAL never damages the file: a
         # power cut may lose the last commits. The first 128 MiB are read without a copy.
         "init_command": "PRAGMA journal_mode=WAL;"
@@ -152,8 +155,17 @@ if sqlite:
         "timeout": 5,  # seconds that one writer waits for another
         # Take the write lock at BEGIN: a transaction that reads first cannot fail when it writes.
         "transaction_mode": "IMMEDIATE",
-        **DATABASES["default"]["OPTIONS"],
-    }
+    },
+}
+if env.bool("TRANSACTION_POOLER", False):
+    # Between transactions, a pooler like PgBouncer gives the connection to another client: cursors
+    # and prepared statements do not survive that.
+    tuned["DISABLE_SERVER_SIDE_CURSORS"] = True
+    tuned["postgresql"] |= {"prepare_threshold": None, "server_side_binding": False}
+DATABASES = {
+    "default": database(database_url, **tuned),
+    # A second one: "archive": database(env.str("ARCHIVE_URL"), **tuned),
+}
 
 # django-redis looks for this setting after each request.
 DJANGO_REDIS_CLOSE_CONNECTION = False

@@ -15,13 +15,13 @@ from django.core import checks
 from django.core.cache import caches
 from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.locmem import LocMemCache
-from django.db import connections
+from django.db import DEFAULT_DB_ALIAS, connections
 
 from djfast import engine, interpreter
 from djfast.figures import figure
 from djfast.rows import Row, State, applicable
 from djfast.rows.cache import CachedUser
-from djfast.rows.database import is_asgi
+from djfast.rows.database import is_asgi, is_postgresql
 from djfast.rows.templates import CachedTemplateLoader, django_engines, uncached
 
 Messages = Iterator[checks.CheckMessage]
@@ -73,7 +73,37 @@ def info(row: Row) -> checks.CheckMessage:
 @checks.register("speed")
 def mistakes(**options: Any) -> list[checks.CheckMessage]:
     """Return a message for each setting that slows pages without an error."""
-    return [*pools(), *sessions(), *redis_urls(), *loaders(), *python(), *static_files()]
+    return [*databases(), *pools(), *sessions(), *redis_urls(), *loaders(), *python(), *static_files()]
+
+
+def databases() -> Messages:
+    """Yield an info about a database that lacks what the default one has as a row, or a time limit."""
+    for alias, database in connections.settings.items():
+        if lacks := missing_from(alias, database):
+            yield checks.Info(
+                f"DATABASES[{alias!r}] has no {', no '.join(lacks)}.",
+                hint="Give it the CONN_MAX_AGE (under ASGI: the OPTIONS['pool']), CONN_HEALTH_CHECKS and"
+                " OPTIONS['connect_timeout'] of a default database; djfast.env.database() takes them.",
+                id="speed.database",
+            )
+
+
+def missing_from(alias: str, database: dict[str, Any]) -> list[str]:
+    """Return what a database lacks; the rows are about the connections of the default one."""
+    postgresql = is_postgresql(alias)
+    if not postgresql and connections[alias].vendor in ("sqlite", "unknown"):
+        return []
+    options = database.get("OPTIONS", {})
+    lacks = {
+        "persistent connections": not (is_asgi() or options.get("pool"))
+        and database.get("CONN_MAX_AGE", 0) == 0,
+        "connection pool": is_asgi() and postgresql and not options.get("pool"),
+        "health checks": (postgresql or not is_asgi()) and not database.get("CONN_HEALTH_CHECKS"),
+    }
+    if alias == DEFAULT_DB_ALIAS:
+        lacks = {}
+    lacks["connect timeout"] = postgresql and "connect_timeout" not in options
+    return [name for name, missing in lacks.items() if missing]
 
 
 def pools() -> Messages:

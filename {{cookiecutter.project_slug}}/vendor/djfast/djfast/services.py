@@ -1,8 +1,9 @@
 """Start PostgreSQL and Valkey for development and tests, from wheels: no Docker, no system package.
 
-`manage.py` and pytest start them while `DEBUG` is on and no other servers are configured; production
-never imports this module. Data, logs and the two URLs (in `env`) are in .services/ of the project, the
-folder of its manage.py. On the command line, in that folder or below it:
+The settings start them while `DEBUG` is on and no other servers are configured, so that whatever reads
+the settings can use them: manage.py, pytest, a script, a server, a worker. Production never imports this
+module. Data, logs and the two URLs (in `env`) are in .services/ of the project, the folder of its
+manage.py. On the command line, in that folder or below it:
 
     python -m djfast.services start | status | stop | run COMMAND ...
 
@@ -28,21 +29,6 @@ from typing import Any, BinaryIO, NamedTuple
 from urllib.parse import urlsplit
 
 from djfast.env import read_env
-
-# Commands of manage.py that use neither database nor cache.
-IDLE = {"check", "collectstatic", "compilemessages", "compress", "diffsettings", "findstatic"}
-IDLE |= {"help", "makemessages", "startapp", "startproject", "version"}
-
-
-def needed(arguments: list[str]) -> bool:
-    """Return whether `manage.py` with these arguments uses the database or the cache."""
-    command, *options = arguments or ["help"]
-    if {"-h", "--help", "--version"} & {command, *options}:
-        return False
-    if command == "makemigrations":
-        return not {"--check", "--dry-run"} & {*options}
-    return command not in IDLE or any(option.startswith("--database") for option in options)
-
 
 @dataclass(frozen=True)
 class Services:
