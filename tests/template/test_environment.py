@@ -15,15 +15,15 @@ PRODUCTION = {
     "SECRET_KEY": "a-secret-that-is-long-enough-for-every-check-of-django",
 }
 
-SETUP = "import django, json; django.setup()\n"
+SETUP = "import django; django.setup()\n"
 
 
 @pytest.fixture
 def tell(project: Path, run: Run):
     """Evaluate an expression in a process of the project that was started with `env`."""
 
-    def tell(expression: str, imports: str = "", **env: str) -> object:
-        code = f"{SETUP}{imports}\nprint(json.dumps({expression}, default=str))"
+    def tell(expression: str, imports: str = "", setup: str = SETUP, **env: str) -> object:
+        code = f"{setup}{imports}\nimport json; print(json.dumps({expression}, default=str))"
         settings = {"DJANGO_SETTINGS_MODULE": "config.settings"}
         python = project / ".venv/bin/python"
         out = run(python, "-c", code, cwd=project, env=PRODUCTION | settings | env)
@@ -37,6 +37,51 @@ def test_the_query_of_the_database_url_reaches_the_driver(tell) -> None:
     assert params["sslmode"] == "require"
     assert params["password"] == "p@ss"
     assert (params["host"], params["port"], params["dbname"]) == ("db.example.com", 6432, "shop")
+
+
+SETTINGS = "from config import settings"
+
+
+ENGINES = {
+    "postgresql": "django.db.backends.postgresql",
+    "postgis": "django.contrib.gis.db.backends.postgis",
+    "timescale": "timescale.db.backends.postgresql",
+    "cockroach": "django_cockroachdb",
+    "sqlite": "django.db.backends.sqlite3",
+    "mysql": "django.db.backends.mysql",
+}
+
+
+def test_the_scheme_of_a_database_decides_what_it_gets(tell) -> None:
+    code = f"""{SETTINGS}
+from djfast.env import database
+def get(query):
+    return [database(f"{{one}}://db/shop{{query}}", **settings.tuned) for one in {[*ENGINES]}]
+"""
+    answers = tell("[get(''), get('?connect_timeout=9')]", code, setup="")
+    for scheme, without, given in zip(ENGINES, *answers, strict=True):
+        assert without["ENGINE"] == given["ENGINE"] == ENGINES[scheme]
+        assert (given["CONN_MAX_AGE"], given["CONN_HEALTH_CHECKS"]) == (600, True)
+        assert given["OPTIONS"]["connect_timeout"] == 9  # the query takes precedence
+        options = {"sqlite": {"init_command", "timeout", "transaction_mode"}, "mysql": set()}
+        assert without["OPTIONS"].keys() == options.get(scheme, {"connect_timeout"})
+
+
+def test_a_second_database_and_another_engine_get_the_same(tell) -> None:
+    code = f"""{SETTINGS}
+from djfast.env import database
+settings.DATABASES["archive"] = database("postgis://db/archive?sslmode=require", **settings.tuned)
+settings.DATABASES["default"]["ENGINE"] = "django_tenants.postgresql_backend"
+"""
+    both = tell("settings.DATABASES", code, setup="", TRANSACTION_POOLER="1")
+    first, second = both["default"], both["archive"]
+    assert (first["ENGINE"], second["ENGINE"]) == (
+        "django_tenants.postgresql_backend",
+        "django.contrib.gis.db.backends.postgis",
+    )
+    for name in ("CONN_HEALTH_CHECKS", "CONN_MAX_AGE", "DISABLE_SERVER_SIDE_CURSORS", "OPTIONS"):
+        assert first[name] == second[name]
+    assert (first["OPTIONS"]["connect_timeout"], first["OPTIONS"]["prepare_threshold"]) == (5, None)
 
 
 POOLS = """
@@ -54,6 +99,28 @@ def test_each_alias_has_a_database_of_its_own_and_all_that_the_url_says(tell) ->
         assert (options["host"], options["port"]) == ("cache.example.com", 6380)
         assert (options["username"], options["password"]) == ("user", "p@ss")
         assert options["ssl_cert_reqs"] == "none"
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("redis://cache", {"host": "cache", "db": 0}),
+        ("redis://:p,w;x|y%2F%23%3F%40%25@cache/2", {"password": "p,w;x|y/#?@%", "db": 2}),
+        ("rediss://cache:6380/0?ssl_cert_reqs=CERT_NONE", {"ssl_cert_reqs": "none", "port": 6380}),
+        ("rediss://cache?ssl_cert_reqs=required", {"ssl_cert_reqs": "required", "db": 0}),
+        (
+            "unix://user:p%40ss@/run/redis.sock?db=3",
+            {"path": "/run/redis.sock", "password": "p@ss"},
+        ),
+    ],
+)
+def test_a_redis_url_stays_as_it_is_and_the_cache_understands_it(
+    tell, url: str, expected: dict[str, object]
+) -> None:
+    given, found = tell("[settings.redis_url, pool('default')[1]]", POOLS + SETTINGS, REDIS_URL=url)
+    assert given == url  # for Celery and others, which read other parameters than redis-py
+    assert found.items() >= expected.items()
+    assert found["socket_connect_timeout"] == 0.5
 
 
 @pytest.mark.parametrize(
@@ -155,6 +222,17 @@ def test_mail_leaves_through_the_server_of_the_url(tell, url: str, port: int, *,
     [
         ("EMAIL_URL", "submission://user:secret@mail:587"),
         ("EMAIL_URL", "smtp://user:secret@mail:abc"),
+        ("EMAIL_URL", "smtp://user:12#secret@mail:587"),
+        ("DATABASE_URL", "postgresql://user:12#secret@db/shop"),
+        ("DATABASE_URL", "postgresql://user:12?secret@db/shop"),
+        ("REDIS_URL", "redis://:12#secret@cache:6379/0"),  # else the host is localhost, the port 12
+        ("REDIS_URL", "redis://user:12?secret@cache:6379/0"),
+        ("REDIS_URL", "redis://user:12/secret@cache:6379/0"),
+        ("REDIS_URL", "redis://:secret#1@cache:6379/0"),
+        ("REDIS_URL", "redis://one:6379/0,redis://two:6379/0"),
+        ("REDIS_URL", "redis+sentinel://:secret@sentinel:26379/mymaster/0"),
+        ("REDIS_URL", "redis+socket:///run/redis.sock"),
+        ("REDIS_SESSIONS_URL", "redis://cache/name"),
         ("TRUSTED_PROXY", "10.0.0.1/8"),
         ("TRUSTED_PROXY", "proxy.local"),
     ],
@@ -189,3 +267,54 @@ def test_a_build_deletes_nothing_that_it_did_not_make(bake: Bake, run: Run, root
 def test_an_empty_static_root_means_the_usual_one(tell, project: Path) -> None:
     code = "from django.conf import settings"
     assert tell("settings.STATIC_ROOT", code, STATIC_ROOT="") == str(project / "staticfiles")
+
+
+TWO_TESTS = """
+import os, subprocess, sys, time
+from django.core.cache import caches
+from django.test import SimpleTestCase
+
+caches["default"].get("opened before a process is forked")
+
+
+class First(SimpleTestCase):
+    def test_no_value_of_another_process_or_run_is_found(self):
+        time.sleep(0.2)  # for the other process to take the other test
+        for name in ("default", "sessions"):
+            assert caches[name].get("process") in (None, os.getpid())
+            caches[name].set("process", os.getpid(), None)
+            assert caches[name].get("process") == os.getpid()
+
+
+class Second(First):
+    def test_a_command_that_a_test_starts_has_the_cache_of_the_test(self):
+        if "PYTEST_VERSION" in os.environ:
+            caches["default"].set("name", "test", 60)
+            code = "from django.core.cache import cache; print(cache.get('name'))"
+            command = [sys.executable, "manage.py", "shell", "--no-imports", "-c", code]
+            assert subprocess.check_output(command, text=True).split() == ["test"]
+"""
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "-m pytest --rootdir=. -c pyproject.toml -p no:cacheprovider {0}/test_cache.py",
+        "-m pytest --rootdir=. -c pyproject.toml -p no:cacheprovider -n 2 {0}/test_cache.py",
+        "manage.py test {0} -t {0}",
+        "manage.py test --parallel=2 {0} -t {0}",
+    ],
+    ids=["pytest", "pytest -n", "manage.py test", "manage.py test --parallel"],
+)
+def test_the_caches_of_a_test_run_are_empty_and_its_own(
+    project: Path, run: Run, tmp_path: Path, command: str
+) -> None:
+    (tmp_path / "test_cache.py").write_text(TWO_TESTS, "utf-8")
+    python = project / ".venv/bin/python"
+    code = "from django.core.cache import cache; {}"
+    shell = ["manage.py", "shell", "--no-imports", "-c"]
+    run(python, *shell, code.format("cache.set('process', 1)"), cwd=project)
+    for _ in range(2):
+        said = run(python, *command.format(tmp_path).split(), cwd=project)
+        assert "OK" in said or "3 passed" in said
+    assert "1" in run(python, *shell, code.format("print(cache.get('process'))"), cwd=project)

@@ -117,22 +117,16 @@ COMPRESS_OFFLINE = not DEBUG
 # What each database gets, by the scheme of its URL; options in the query of the URL take precedence.
 tuned: dict[str, Any] = {
     # {% if cookiecutter.interface == "wsgi" %}
-    # persistent connections: a new one costs more than most queries, so keep it between requests. A
-    # check before its first query keeps a restart of the database from failing requests.
-    "CONN_HEALTH_CHECKS": True,
+    # persistent connections: a new one costs more than most queries, so keep it between requests.
     "CONN_MAX_AGE": 600,  # seconds: survives quiet periods, frees backend memory
-    "postgresql": {
-        "connect_timeout": 5,  # seconds; libpq waits minutes
-        # Prepared statements gained nothing measurable and change how parameters are typed. To try
-        # them: "prepare_threshold": 5, "server_side_binding": True,
-    },
-    # {% else %}
-    # connection pool: under ASGI a request may run on any thread, so persistent connections, which
-    # belong to a thread, would pile up unused. A pool lends them, and checks each before a request
-    # gets it.
+    # {% endif %}
+    # A check before the first query of a request keeps a restart of the database from failing it.
     "CONN_HEALTH_CHECKS": True,
     "postgresql": {
         "connect_timeout": 5,  # seconds; libpq waits minutes
+        # {% if cookiecutter.interface == "asgi" %}
+        # connection pool: under ASGI a request may run on any thread, so persistent connections, which
+        # belong to a thread, would pile up unused. A pool lends them.
         "pool": {
             "max_idle": 600,  # seconds: survives quiet periods, then frees the backend
             "max_size": 8,  # connections per process: this many requests use the database at once
@@ -142,10 +136,10 @@ tuned: dict[str, Any] = {
             "reconnect_timeout": 3,
             "timeout": 5,  # seconds that a request waits for a free one before it fails
         },
+        # {% endif %}
         # Prepared statements gained nothing measurable and change how parameters are typed. To try
-        # them: "prepare_threshold": 5, "server_side_binding": True,
+        # them: "prepare_threshold": 5, "server_side_binding": True
     },
-    # {% endif %}
     "sqlite": {
         # WAL lets readers and the writer work side by side. With it, NORMAL never damages the file: a
         # power cut may lose the last commits. The first 128 MiB are read without a copy.

@@ -97,7 +97,7 @@ class Process:
 
     def get(self, tag: str, number: int, noise: int, fresh: bool) -> HttpResponse:
         request = RequestFactory().get(f"/{tag}/", {"q": number, "utm": noise})
-        request.COOKIES = {"x": "y", **({"fresh": "1"} if fresh else {})}
+        request.COOKIES = {"x": "y", **({"djfast_fresh": "1"} if fresh else {})}
         response: HttpResponse = self.site(request)
         return response
 

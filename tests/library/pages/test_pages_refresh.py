@@ -236,7 +236,7 @@ def test_nobody_waits_where_nothing_is_stored(settings: Any) -> None:
 @pytest.mark.django_db(transaction=True)
 def test_an_invalidated_page_is_rendered_again() -> None:
     get("/any/x")
-    cookie = Client().get("/change/").cookies["fresh"]
+    cookie = Client().get("/change/").cookies["djfast_fresh"]
     assert (cookie.value, cookie["max-age"], cookie["httponly"]) == ("1", 2, True)
     assert get("/any/x") == b"<p>3 /any/x"
 
@@ -256,9 +256,9 @@ def test_a_client_that_has_changed_something_is_served_no_copies() -> None:
     assert site(factory.get("/")).content[:2] == b"1 "
     page_store.invalidate({"t"})
     assert site(factory.get("/")).content[:2] == b"1 "  # for a second
-    factory.cookies["fresh"] = "1"
+    factory.cookies["djfast_fresh"] = "1"
     assert site(factory.get("/")).content[:2] == b"2 "
-    del factory.cookies["fresh"]
+    del factory.cookies["djfast_fresh"]
     assert site(factory.get("/")).content[:2] == b"2 "
 
 

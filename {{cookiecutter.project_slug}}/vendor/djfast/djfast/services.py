@@ -30,6 +30,7 @@ from urllib.parse import urlsplit
 
 from djfast.env import read_env
 
+
 @dataclass(frozen=True)
 class Services:
     """The servers of one project; `project` is the folder of its manage.py, as an absolute path."""
