@@ -212,7 +212,7 @@ STATICFILES_FINDERS = [
     "compressor.finders.CompressorFinder",
 ]
 STATIC_URL = "/static/"
-STORAGES = {
+STORAGES: dict[str, dict[str, Any]] = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
@@ -221,7 +221,7 @@ STORAGES = {
     },
 }
 
-TEMPLATES = [
+TEMPLATES: list[dict[str, Any]] = [
     # {% if cookiecutter.template_engine == "jinja2" %}
     {
         # jinja2: renders the project's own pages; templates that it does not find are Django's.
@@ -316,7 +316,7 @@ ASGI_APPLICATION = "config.asgi.application"  # for djfast.server
 # {% endif %}
 AUTH_USER_MODEL = "core.User"  # from the first migration on: it is hard to replace later
 
-DEBUG_TOOLBAR_CONFIG = {"SHOW_COLLAPSED": True}  # one button until it is needed
+DEBUG_TOOLBAR_CONFIG: dict[str, Any] = {"SHOW_COLLAPSED": True}  # one button until it is needed
 
 DEBUG_TOOLBAR_PANELS = [
     "djfast.toolbar.SpeedPanel",  # every speed default and its state in this process
@@ -348,7 +348,7 @@ INSTALLED_APPS = [
 INTERNAL_IPS = ["127.0.0.1", "::1"]  # who sees the debug toolbar
 
 # Django's default only mails the errors of a production process, and to nobody while ADMINS is empty.
-LOGGING = {
+LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
@@ -358,7 +358,7 @@ LOGGING = {
 }
 
 # Django's default is port 25 of this machine, without a time limit.
-MAILERS = {
+MAILERS: dict[str, dict[str, Any]] = {
     "default": {"BACKEND": "django.core.mail.backends.console.EmailBackend"}
     if DEBUG
     else {

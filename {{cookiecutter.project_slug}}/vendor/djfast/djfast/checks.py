@@ -73,7 +73,15 @@ def info(row: Row) -> checks.CheckMessage:
 @checks.register("speed")
 def mistakes(**options: Any) -> list[checks.CheckMessage]:
     """Return a message for each setting that slows pages without an error."""
-    return [*databases(), *pools(), *sessions(), *redis_urls(), *loaders(), *python(), *static_files()]
+    return [
+        *databases(),
+        *pools(),
+        *sessions(),
+        *redis_urls(),
+        *loaders(),
+        *python(),
+        *static_files(),
+    ]
 
 
 def databases() -> Messages:
