@@ -229,7 +229,7 @@ def test_a_comparison_shows_what_made_the_difference_and_changes_no_project(
     """Against an older revision with another setting and another version of the library."""
     run("make", "build", cwd=own)  # writes uv.lock
     commit(run, own)
-    replace(own / "config/settings.py", '["CONN_MAX_AGE"] = 600', '["CONN_MAX_AGE"] = 0')
+    replace(own / "config/settings.py", '"CONN_MAX_AGE": 600', '"CONN_MAX_AGE": 0')
     replace(own / "vendor/djfast/pyproject.toml", 'version = "', 'version = "9.')
     output = run("make", "compare", "WITH=rev:HEAD", "QUICK=1", "ONLY=server", cwd=own)
     found = stored(own)

@@ -1,12 +1,9 @@
 #!/usr/bin/env python
-"""Run a Django command; in development, with PostgreSQL and Valkey if it needs them."""
+"""Run a Django command; in development, its settings start PostgreSQL and Valkey."""
 
 import os
 import sys
 import traceback
-from pathlib import Path
-
-PROJECT = Path(__file__).resolve().parent
 
 
 def main() -> None:
@@ -21,17 +18,11 @@ def main() -> None:
         from django.core.exceptions import ImproperlyConfigured
         from django.core.management import execute_from_command_line
         from django.db import OperationalError
-        from djfast.env import EnvError, env, read_env
+        from djfast.env import EnvError
     except ImportError as error:
         sys.exit(f"{error}: run this as `uv run manage.py`, which installs what is missing.")
 
     try:
-        read_env(PROJECT / ".env")
-        if env.bool("DEBUG", False):
-            from djfast.services import Services, needed
-
-            if needed(sys.argv[1:]):
-                Services(PROJECT).start()
         _ = settings.DEBUG  # loads the settings
     except (EnvError, ImproperlyConfigured) as error:
         sys.exit(f"{error}")

@@ -427,35 +427,37 @@ def test_root_is_told_whose_the_servers_are_when_they_are_a_normal_users(make):
 # Who starts them --------------------------------------------------------------------------------
 
 
+SCRIPT = """
+import django
+django.setup()
+from django.core.cache import cache
+from django.db import connection
+connection.ensure_connection()
+cache.set("entry point", 1)
+assert cache.get("entry point") == 1
+"""
+WORKER = (
+    "from config.wsgi import application; from django.db import connection; connection.connect()"
+)
+
+
 @pytest.mark.parametrize(
     "command",
     [
-        "",
-        "help",
-        "migrate --help",
-        "version",
-        "check",
-        "makemigrations --check",
-        "makemigrations --dry-run",
-        "collectstatic --no-input --dry-run",
-        "diffsettings",
+        ("manage.py", "migrate"),
+        ("-m", "django", "showmigrations"),  # as `django-admin` and an IDE do it
+        ("-m", "pytest", "--setup-plan"),
+        ("-c", SCRIPT),  # a script, or a notebook
+        ("-c", WORKER),  # a server or a worker started by hand
     ],
+    ids=["manage.py", "django-admin", "pytest", "script", "server"],
 )
-def test_a_command_that_needs_neither_starts_nothing(unstarted, command):
-    unstarted("manage.py", *command.split())
-    assert not (unstarted.folder / ".services").exists()
-
-
-@pytest.mark.parametrize("option", ["--help", "--version", "--collect-only"])
-def test_pytest_starts_nothing_when_it_runs_no_test(unstarted, option):
-    unstarted("-m", "pytest", option)
-    assert not (unstarted.folder / ".services").exists()
-
-
-@pytest.mark.parametrize("command", ["manage.py migrate", "-m pytest --setup-plan"])
-def test_commands_and_tests_that_need_them_start_both(site, command):
+def test_whatever_reads_the_settings_of_development_starts_both(site, command):
     site.services("stop")
-    assert STARTED in site(*command.split())
+    settings = {"DJANGO_SETTINGS_MODULE": "config.settings"}
+    path = ":".join(filter(None, [str(site.folder), site.env.get("PYTHONPATH", "")]))
+    site(*command, PYTHONPATH=path, **settings)
+    assert site.services("status").count("port") == 2
 
 
 def test_production_neither_starts_them_nor_imports_their_module(unstarted):

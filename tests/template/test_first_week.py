@@ -158,15 +158,11 @@ print(User.objects.count())
 """
 
 
-def test_a_script_uses_the_running_services_or_names_the_command_that_starts_them(
-    run: Run, shop: Path
-) -> None:
+def test_a_script_starts_the_services_that_it_needs(run: Run, shop: Path) -> None:
     run("make", "stop", cwd=shop)
-    said = run(".venv/bin/python", "-c", SCRIPT, cwd=shop, code=1)
-    command = said.rstrip().rpartition("start it with `")[2].partition("`")[0]
-    run(*command.split(), cwd=shop)
     run(".venv/bin/python", "manage.py", "migrate", "--verbosity=0", cwd=shop)
-    assert run(".venv/bin/python", "-c", SCRIPT, cwd=shop).split() == ["0"]
+    run("make", "stop", cwd=shop)
+    assert run(".venv/bin/python", "-c", SCRIPT, cwd=shop).split()[-1] == "0"
 
 
 @pytest.mark.parametrize(

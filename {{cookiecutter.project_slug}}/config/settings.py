@@ -5,24 +5,21 @@ name of a row of `manage.py check --tag speed` and of the toolbar's Speed panel.
 up, change its line and put its id, `speed.` and the name, into SILENCED_SYSTEM_CHECKS.
 """
 
-import os
-import secrets
-import sys
 from pathlib import Path
 from typing import Any
 
 from django.utils.csp import CSP
 from djfast.env import (
     database,
-    database_number,
     env,
-    is_postgresql,
     networks,
     read_env,
     redis,
+    redis_location,
     required,
     smtp,
 )
+from djfast.testing.run import is_test, run_id
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -31,13 +28,8 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 read_env(BASE_DIR / ".env")  # the process environment takes precedence
 
 DEBUG = env.bool("DEBUG", False)
-testing = "PYTEST_VERSION" in os.environ or sys.argv[1:2] == ["test"]
+testing = is_test()
 toolbar = DEBUG and not testing
-
-if DEBUG:  # scripts and other servers find what `make run` has started
-    from djfast.services import use_running
-
-    use_running(BASE_DIR)
 
 # Plain HTTP on this machine, for `make serve`, benchmarks and tests: the production server then
 # refuses any other address, and `check --deploy` reports the redirect and the insecure cookies.
@@ -49,21 +41,25 @@ if LOCAL_HTTP and not ALLOWED_HOSTS:
 
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [], subcast=str.strip)
 
-DATABASES = {
-    "default": database(required("DATABASE_URL", "postgresql://user:password@host:5432/name"))
-}
+if DEBUG:  # start what DATABASE_URL and REDIS_URL do not name, for whatever reads these settings
+    from djfast.services import Services
 
-# Port 1: nothing listens there. It is for commands of development that need no cache.
-redis_url = required("REDIS_URL", "redis://host:6379/0") or "redis://127.0.0.1:1/0"
-redis_url = redis("REDIS_URL", redis_url)
-redis_sessions_url = env.str("REDIS_SESSIONS_URL", "") or database_number(redis_url, 1)
-redis_sessions_url = redis("REDIS_SESSIONS_URL", redis_sessions_url)
+    Services(BASE_DIR).start()
+
+database_url = required(
+    "DATABASE_URL", "postgresql://user:password@host:5432/name, or DEBUG=1 for development"
+)
+
+# As it is in the environment: also for CELERY_BROKER_URL, channels_redis and others.
+redis_url = redis("REDIS_URL", required("REDIS_URL", "redis://host:6379/0"))
+redis_sessions = redis_location(redis_url, 1)
+if redis_sessions_url := env.str("REDIS_SESSIONS_URL", ""):
+    redis_sessions = redis_location(redis("REDIS_SESSIONS_URL", redis_sessions_url))
 
 SECRET_KEY = required(
     "SECRET_KEY",
     "the output of `python3 -c 'import secrets; print(secrets.token_urlsafe(50))'`; "
     "in development, `make .env` writes one",
-    in_development=True,
 )
 
 STATIC_ROOT = BASE_DIR / (env.str("STATIC_ROOT", "") or "staticfiles")
@@ -78,9 +74,8 @@ TRUSTED_PROXY = networks("TRUSTED_PROXY", env.list("TRUSTED_PROXY", [], subcast=
 # does not reach the others. Sessions have their own database number, so that emptying the cache logs
 # nobody out; the prefixes separate aliases that share a number.
 prefix = "{{ cookiecutter.project_slug }}"
-if testing:  # each run of the tests, and each of its processes, begins with an empty cache
-    run = os.environ.setdefault("TEST_RUN", secrets.token_hex(4))  # shared with their servers
-    prefix += f"-test-{run}{os.environ.get('PYTEST_XDIST_WORKER', '')}"
+if testing:  # each run, and each process of a run, starts with empty caches
+    prefix += f"-test-{run_id()}"
 redis_options = {
     "CLIENT_CLASS": "djfast.cache.redis.PrefixClient",  # clear() deletes this alias's keys only
     "SOCKET_CONNECT_TIMEOUT": 0.5,  # seconds: redis-py waits 5 on each request of an outage
@@ -90,13 +85,13 @@ CACHES: dict[str, dict[str, Any]] = {
     "default": {
         "BACKEND": "django_redis.cache.RedisCache",
         "KEY_PREFIX": f"{prefix}-cache",
-        "LOCATION": redis_url,
+        "LOCATION": redis_location(redis_url),
         "OPTIONS": redis_options,
     },
     "sessions": {
         "BACKEND": "django_redis.cache.RedisCache",
         "KEY_PREFIX": f"{prefix}-sessions",
-        "LOCATION": redis_sessions_url,
+        "LOCATION": redis_sessions,
         # A logout during an outage of the cache leaves a cached session behind, which is valid again
         # after the outage: cache it for minutes instead of weeks, at the cost of a query each time.
         "OPTIONS": redis_options | {"MAX_TIMEOUT": 300},  # seconds
@@ -117,53 +112,54 @@ if DEBUG:  # development shows each change at once; delete this to try the page 
 # bundles: the files in a template's compress block become one file without comments, made by `make build`
 # and never during a request. A block that the build cannot foresee is served as single files.
 COMPRESS_CSS_HASHING_METHOD = None  # the manifest has hashed every url() already
-COMPRESS_FILTERS: dict[str, list[str]] = {
-    "css": [],
-    "js": [],
-}  # those of the package change programs
+# The filters of the package change programs.
+COMPRESS_FILTERS: dict[str, list[str]] = {"css": [], "js": []}
 COMPRESS_OFFLINE = not DEBUG
 COMPRESSORS = {"css": "djfast.bundles.Stylesheets", "js": "djfast.bundles.Scripts"}
 
-# Every entry of DATABASES has these defaults; see OPTIONS for what a URL sets.
-for db in DATABASES.values():
+# What each database gets, by the scheme of its URL; options in the query of the URL take precedence.
+tuned: dict[str, Any] = {
     # {% if cookiecutter.interface == "wsgi" %}
-    # persistent connections: a new one costs more than most queries, so keep it between requests. A
-    # check before its first query keeps a restart of the database from failing requests.
-    db["CONN_HEALTH_CHECKS"] = True
-    db["CONN_MAX_AGE"] = 600  # seconds: survives quiet periods, frees backend memory
-    # {% else %}
-    # connection pool: under ASGI a request may run on any thread, so persistent connections, which
-    # belong to a thread, would pile up unused. A pool lends them, and checks what it lends.
-    if is_postgresql(db):
-        db["CONN_HEALTH_CHECKS"] = True
-        db["OPTIONS"]["pool"] = {
+    # persistent connections: a new one costs more than most queries, so keep it between requests.
+    "CONN_MAX_AGE": 600,  # seconds: survives quiet periods, frees backend memory
+    # {% endif %}
+    # A check before the first query of a request keeps a restart of the database from failing it.
+    "CONN_HEALTH_CHECKS": True,
+    "postgresql": {
+        "connect_timeout": 5,  # seconds; libpq waits minutes
+        # {% if cookiecutter.interface == "asgi" %}
+        # connection pool: under ASGI a request may run on any thread, so persistent connections, which
+        # belong to a thread, would pile up unused. A pool lends them.
+        "pool": {
             "max_idle": 600,  # seconds: survives quiet periods, then frees the backend
-            "max_size": 8,  # connections per process: as many requests use the database at once
+            "max_size": 8,  # connections per process: this many requests use the database at once
             "min_size": 1,
             "timeout": 5,  # seconds that a request waits for one of them, then it gets one more
-        }
-    # {% endif %}
-    if is_postgresql(db):
-        db["OPTIONS"].setdefault("connect_timeout", 5)  # seconds; libpq waits minutes
-        # Prepared statements gained nothing measurable and change how parameters are typed. To try them:
-        # db["OPTIONS"] |= {"server_side_binding": True, "prepare_threshold": 5}
-    if is_postgresql(db) and env.bool("TRANSACTION_POOLER", False):
-        # Between transactions, a pooler like PgBouncer gives the connection to another client: cursors
-        # and prepared statements do not survive that.
-        db["DISABLE_SERVER_SIDE_CURSORS"] = True
-        db["OPTIONS"] |= {"server_side_binding": False, "prepare_threshold": None}
-    if db["ENGINE"] == "django.db.backends.sqlite3":
-        db["OPTIONS"] = {
-            # WAL lets readers and the writer work side by side. With it, NORMAL never damages the file:
-            # a power cut may lose the last commits. The first 128 MiB are read without a copy.
-            "init_command": "PRAGMA journal_mode=WAL;"
-            "PRAGMA synchronous=NORMAL;"
-            "PRAGMA mmap_size=134217728;",
-            "timeout": 5,  # seconds that one writer waits for another
-            # Take the write lock at BEGIN: a transaction that reads first cannot fail when it writes.
-            "transaction_mode": "IMMEDIATE",
-            **db["OPTIONS"],
-        }
+        },
+        # {% endif %}
+        # Prepared statements gained nothing measurable and change how parameters are typed. To try
+        # them: "prepare_threshold": 5, "server_side_binding": True
+    },
+    "sqlite": {
+        # WAL lets readers and the writer work side by side. With it, NORMAL never damages the file: a
+        # power cut may lose the last commits. The first 128 MiB are read without a copy.
+        "init_command": "PRAGMA journal_mode=WAL;"
+        "PRAGMA synchronous=NORMAL;"
+        "PRAGMA mmap_size=134217728;",
+        "timeout": 5,  # seconds that one writer waits for another
+        # Take the write lock at BEGIN: a transaction that reads first cannot fail when it writes.
+        "transaction_mode": "IMMEDIATE",
+    },
+}
+if env.bool("TRANSACTION_POOLER", False):
+    # Between transactions, a pooler like PgBouncer gives the connection to another client: cursors
+    # and prepared statements do not survive that.
+    tuned["DISABLE_SERVER_SIDE_CURSORS"] = True
+    tuned["postgresql"] |= {"prepare_threshold": None, "server_side_binding": False}
+DATABASES = {
+    "default": database(database_url, **tuned),
+    # A second one: "archive": database(env.str("ARCHIVE_URL"), **tuned),
+}
 
 # django-redis looks for this setting after each request.
 DJANGO_REDIS_CLOSE_CONNECTION = False
@@ -222,7 +218,7 @@ STATICFILES_FINDERS = [
     "compressor.finders.CompressorFinder",
 ]
 STATIC_URL = "/static/"
-STORAGES = {
+STORAGES: dict[str, dict[str, Any]] = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
@@ -233,7 +229,7 @@ STORAGES = {
 # A hash in the name: Django's (app.0123456789ab.css) and the bundles' (output.0123456789ab.css).
 WHITENOISE_IMMUTABLE_FILE_TEST = r"^.+[.-][0-9a-f]{12}\..+$"
 
-TEMPLATES = [
+TEMPLATES: list[dict[str, Any]] = [
     # {% if cookiecutter.template_engine == "jinja2" %}
     {
         # jinja2: renders the project's own pages; templates that it does not find are Django's.
@@ -328,7 +324,7 @@ ASGI_APPLICATION = "config.asgi.application"  # for djfast.server
 # {% endif %}
 AUTH_USER_MODEL = "core.User"  # from the first migration on: it is hard to replace later
 
-DEBUG_TOOLBAR_CONFIG = {"SHOW_COLLAPSED": True}  # one button until it is needed
+DEBUG_TOOLBAR_CONFIG: dict[str, Any] = {"SHOW_COLLAPSED": True}  # one button until it is needed
 
 DEBUG_TOOLBAR_PANELS = [
     "djfast.toolbar.SpeedPanel",  # every speed default and its state in this process
@@ -360,7 +356,7 @@ INSTALLED_APPS = [
 INTERNAL_IPS = ["127.0.0.1", "::1"]  # who sees the debug toolbar
 
 # Django's default only mails the errors of a production process, and to nobody while ADMINS is empty.
-LOGGING = {
+LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
@@ -370,7 +366,7 @@ LOGGING = {
 }
 
 # Django's default is port 25 of this machine, without a time limit.
-MAILERS = {
+MAILERS: dict[str, dict[str, Any]] = {
     "default": {"BACKEND": "django.core.mail.backends.console.EmailBackend"}
     if DEBUG
     else {

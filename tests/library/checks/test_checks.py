@@ -10,7 +10,7 @@ import pytest
 from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage
-from django.db import connection
+from django.db import connection, connections
 from django.test import override_settings
 from djfast import engine, interpreter
 from djfast.rows import ROWS, applicable
@@ -141,6 +141,69 @@ def test_a_pool_for_which_threads_wait_is_a_warning(
     monkeypatch.setitem(connection.settings_dict, "OPTIONS", {"pool": pool})
     found = messages().get("speed.small-pool")
     assert (found is not None and found.level == checks.WARNING) == small
+
+
+COMPLETE = {
+    "CONN_HEALTH_CHECKS": True,
+    "CONN_MAX_AGE": 600,
+    "OPTIONS": {"connect_timeout": 5},
+}
+SQLITE = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:", "OPTIONS": {}}
+
+
+@pytest.mark.parametrize(
+    ("asgi", "changes", "lacks"),
+    [
+        (False, {}, []),
+        (False, {"CONN_MAX_AGE": None}, []),  # persistent without an age limit
+        (False, {"CONN_MAX_AGE": 0}, ["persistent connections"]),
+        (False, {"CONN_HEALTH_CHECKS": False}, ["health checks"]),
+        (False, {"OPTIONS": {}}, ["connect timeout"]),
+        (False, {"CONN_MAX_AGE": 0, "OPTIONS": {"pool": {"max_size": 8}}}, ["connect timeout"]),
+        (False, SQLITE | {"CONN_MAX_AGE": 0}, []),
+        (True, {"CONN_MAX_AGE": 0}, ["connection pool"]),
+        (True, {"CONN_MAX_AGE": 0, "OPTIONS": {"pool": {"max_size": 8}}}, ["connect timeout"]),
+    ],
+)
+@pytest.mark.parametrize("engine", ["django.db.backends.postgresql", "backend_of_a_package"])
+def test_a_second_database_without_the_defaults_is_an_info(
+    monkeypatch: pytest.MonkeyPatch, asgi: bool, changes: Any, lacks: list[str], engine: str
+) -> None:
+    second = connection.settings_dict | COMPLETE | {"ENGINE": engine} | changes
+    monkeypatch.setitem(connections.settings, "second", second)
+    application = "django.core.asgi.get_asgi_application" if asgi else None
+    try:
+        with override_settings(ASGI_APPLICATION=application):
+            found = [one for one in checks.run_checks(tags=["speed"]) if "second" in one.msg]
+    finally:
+        del connections["second"]
+    assert [one.level for one in found] == [checks.INFO] * bool(lacks)
+    assert [one.id for one in found] == ["speed.database"] * bool(lacks)
+    for name in ("persistent connections", "connection pool", "health checks", "connect timeout"):
+        assert [name in one.msg for one in found] == [name in lacks] * len(found)
+
+
+def test_a_default_database_without_a_time_limit_is_an_info(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert "speed.database" not in messages()
+    monkeypatch.setitem(connection.settings_dict, "OPTIONS", {})
+    assert "no connect timeout" in messages()["speed.database"].msg
+
+
+def test_a_backend_of_a_package_has_the_rows_of_postgresql(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = [row.name for row in applicable()]
+    assert {"persistent connections", "health check"} <= {*before}
+    given = connection.settings_dict | {"ENGINE": "backend_of_a_package"}
+    monkeypatch.setitem(connections.settings, "default", given)
+    original = connections["default"]
+    del connections["default"]
+    try:
+        assert connection.vendor == "package"
+        assert [row.name for row in applicable()] == before
+        assert messages() == {}
+    finally:
+        connections["default"] = original
 
 
 @pytest.mark.parametrize("debug", [True, False])

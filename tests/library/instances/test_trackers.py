@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from dirtyfields import DirtyFieldsMixin
 from django.db import connection, models
-from django.db.models.signals import post_init
+from django.db.models.signals import post_init, pre_init
 from django.test.utils import isolate_apps
 from django_lifecycle import LifecycleModelMixin
 from djfast import models as djfast_models
@@ -41,6 +41,33 @@ class Signalled:
         self.refreshed = [*getattr(self, "refreshed", []), fields and sorted(fields)]
 
 
+class Constructed:
+    """A mixin that keeps what its constructor got, as many projects track changes."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.original = {**vars(self)}
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        super().save(*args, **kwargs)  # type: ignore[misc]
+        self.original = {**vars(self)}
+
+
+class Loaded:
+    """A mixin that keeps what a query has loaded, as Django's documentation of `from_db` shows it."""
+
+    @classmethod
+    def from_db(cls, db: Any, field_names: Any, values: Any, **kwargs: Any) -> Any:
+        row = super().from_db(db, field_names, values, **kwargs)  # type: ignore[misc]
+        row.loaded_values = dict(zip(field_names, values, strict=False))
+        return row
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        changed = not self._state.adding and self.title != self.loaded_values["title"]  # type: ignore[attr-defined]
+        self.saves = [*getattr(self, "saves", []), changed]
+        super().save(*args, **kwargs)  # type: ignore[misc]
+
+
 def changes(row: Any) -> Any:
     """Return what the tracker of a row reports."""
     if hasattr(row, "tracker"):
@@ -49,14 +76,24 @@ def changes(row: Any) -> Any:
         return row.get_dirty_fields(check_relationship=True), row.is_dirty(), row._original_state
     if isinstance(row, LifecycleModelMixin):
         return row.has_changed("title"), row.initial_value("title"), row.has_changed("text")
+    if isinstance(row, Constructed):
+        return {name: v for name, v in row.original.items() if name not in OWN}
+    if isinstance(row, Loaded):
+        return row.loaded_values, getattr(row, "saves", None)
     return row.seen, getattr(row, "refreshed", None)
 
+
+# Other objects in each row, and what Django's FETCH_PEERS sets.
+OWN = {"_state", "original", "_prefetched_objects_cache"}
 
 TRACKERS = {
     "model-utils": (Plain, lambda: {"tracker": FieldTracker()}),
     "dirtyfields": (DirtyFieldsMixin, dict),
     "lifecycle": (LifecycleModelMixin, dict),
+    "constructor": (Constructed, dict),
+    "from_db": (Loaded, dict),
     "post_init": (Signalled, dict),
+    "pre_init": (Signalled, dict),
 }
 
 
@@ -85,32 +122,43 @@ def see(instance: Any, **named: Any) -> None:
     instance.seen = sorted(instance.get_deferred_fields()), instance._state.adding
 
 
-def story(author: Any, model: Any, read: str, deferred: bool) -> list[Any]:
+def prepare(sender: Any, args: Any, kwargs: Any, **named: Any) -> None:
+    prepared.append(len(args) + len(kwargs))
+
+
+prepared: list[int] = []
+
+
+def story(author: Any, model: Any, tracker: str, read: str, deferred: bool) -> list[Any]:
     """Return what the tracker of a row reports while the row and its peers are read, changed and saved."""
     for number in range(3):
         model.objects.create(author=author.objects.create(name=f"author {number}"))
     post_init.connect(see, sender=model)
+    if tracker == "pre_init":
+        pre_init.connect(prepare, sender=model)
+    prepared.clear()
     try:
         query = model.objects.order_by("pk")
         first, second, third = query.defer("text") if deferred else query
-        changed = [changes(second)]
+        told = [changes(second)]
         if read == "text of this row":
-            changed.append(second.text)
+            told.append(second.text)
         elif read == "text of a peer":
-            changed.append(first.text)
+            told.append(first.text)
         elif read == "author of a peer":
-            changed.append(first.author.name)
-        changed.append(changes(second))
+            told.append(first.author.name)
+        told.append(changes(second))
         model.objects.filter(pk=second.pk).update(text="new")  # by another request
         second.title = "changed"
-        changed.append(changes(second))
+        told.append(changes(second))
         second.save()
-        changed += [changes(second), changes(third)]
+        told += [changes(second), changes(third)]
         third.refresh_from_db()
-        changed += [changes(third), second.author.name]
-        return [*changed, sorted(model.objects.values_list("title", "text"))]
+        told += [changes(third), second.author.name]
+        return [*told, [*prepared], sorted(model.objects.values_list("title", "text"))]
     finally:
         post_init.disconnect(see, sender=model)
+        pre_init.disconnect(prepare, sender=model)
 
 
 @pytest.mark.django_db
@@ -120,7 +168,7 @@ def story(author: Any, model: Any, read: str, deferred: bool) -> list[Any]:
 def test_a_tracker_reports_what_it_does_on_djangos_model(
     models_of_trackers: dict[str, Any], tracker: str, read: str, deferred: bool
 ) -> None:
-    ours, theirs = (story(*pair, read, deferred) for pair in models_of_trackers[tracker])
+    ours, theirs = (story(*pair, tracker, read, deferred) for pair in models_of_trackers[tracker])
     assert ours == theirs
     written = ("changed", "new" if deferred and read != "text of this row" else "old")
     assert written in ours[-1]

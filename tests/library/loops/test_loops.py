@@ -465,7 +465,7 @@ class Wrapped(Node):
         """Render the loop."""
         return f"[{self.loop.render(context)}]"
 
-    def render_values(self) -> None:
+    def djfast_render(self) -> None:
         """Have one method of the protocol for compiled arguments."""
 
 
@@ -482,11 +482,11 @@ class Doubled(Node):
         self.value = value
         self.class_ = class_
 
-    def expressions(self) -> list[tuple[str, FilterExpression]]:
-        """Return the arguments of `render_values`; one keyword is reserved in Python."""
+    def djfast_expressions(self) -> list[tuple[str, FilterExpression]]:
+        """Return the arguments of `djfast_render`; one keyword is reserved in Python."""
         return [("class", self.class_), ("", self.value)]
 
-    def render_values(self, context: Context, /, *args: Any, **kwargs: Any) -> str:
+    def djfast_render(self, context: Context, /, *args: Any, **kwargs: Any) -> str:
         """Render the values."""
         return f"{args} {kwargs}"
 

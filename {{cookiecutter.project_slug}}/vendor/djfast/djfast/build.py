@@ -35,7 +35,7 @@ ABANDONED = 3600  # seconds: such a folder that is older belongs to a build that
 
 # Production settings require these; no step uses them.
 UNUSED = {
-    "DATABASE_URL": "sqlite://:memory:",
+    "DATABASE_URL": "postgresql://127.0.0.1:1/unused",
     "DEBUG": "0",
     "REDIS_URL": "redis://127.0.0.1:1/0",
     "SECRET_KEY": "unused-by-the-build",

@@ -21,7 +21,7 @@ from djfast import engine, interpreter
 from djfast.figures import figure
 from djfast.rows import Row, State, applicable
 from djfast.rows.cache import CachedUser
-from djfast.rows.database import POSTGRESQL, is_asgi
+from djfast.rows.database import is_asgi, is_postgresql
 from djfast.rows.templates import CachedTemplateLoader, django_engines, uncached
 
 Messages = Iterator[checks.CheckMessage]
@@ -73,21 +73,51 @@ def info(row: Row) -> checks.CheckMessage:
 @checks.register("speed")
 def mistakes(**options: Any) -> list[checks.CheckMessage]:
     """Return a message for each setting that slows pages without an error."""
-    return [*pools(), *sessions(), *redis_urls(), *loaders(), *python(), *static_files()]
+    return [
+        *databases(),
+        *pools(),
+        *sessions(),
+        *redis_urls(),
+        *loaders(),
+        *python(),
+        *static_files(),
+    ]
+
+
+def databases() -> Messages:
+    """Yield an info about a database that lacks what the default one has as a row, or a time limit."""
+    for alias, database in connections.settings.items():
+        if lacks := missing_from(alias, database):
+            yield checks.Info(
+                f"DATABASES[{alias!r}] has no {', no '.join(lacks)}.",
+                hint="Give it the CONN_MAX_AGE (under ASGI: the OPTIONS['pool']), CONN_HEALTH_CHECKS and"
+                " OPTIONS['connect_timeout'] of a default database; djfast.env.database() takes them.",
+                id="speed.database",
+            )
+
+
+def missing_from(alias: str, database: dict[str, Any]) -> list[str]:
+    """Return what a database lacks; the rows are about the connections of the default one."""
+    postgresql = is_postgresql(alias)
+    if not postgresql and connections[alias].vendor in ("sqlite", "unknown"):
+        return []
+    options = database.get("OPTIONS", {})
+    lacks = {
+        "persistent connections": not (is_asgi() or options.get("pool"))
+        and database.get("CONN_MAX_AGE", 0) == 0,
+        "connection pool": is_asgi() and postgresql and not options.get("pool"),
+        "health checks": (postgresql or not is_asgi()) and not database.get("CONN_HEALTH_CHECKS"),
+    }
+    if alias == DEFAULT_DB_ALIAS:
+        lacks = {}
+    lacks["connect timeout"] = postgresql and "connect_timeout" not in options
+    return [name for name, missing in lacks.items() if missing]
 
 
 def pools() -> Messages:
     """Yield databases whose connections are not used again, or for which requests must wait."""
     for alias, database in connections.settings.items():
         pooled = database.get("OPTIONS", {}).get("pool")
-        closed = not pooled and database.get("CONN_MAX_AGE", 0) == 0
-        if closed and alias != DEFAULT_DB_ALIAS and connections[alias].vendor in POSTGRESQL:
-            yield checks.Info(
-                f"DATABASES[{alias!r}] opens a connection for each request.",
-                hint="Give it what DATABASES['default'] has: CONN_MAX_AGE and CONN_HEALTH_CHECKS, or"
-                ' OPTIONS["pool"] under ASGI.',
-                id="speed.other-database",
-            )
         if pooled and is_asgi() and not engine.active("pool"):
             yield checks.Warning(
                 f"The pool of DATABASES[{alias!r}] is psycopg's: connections that a view's own threads or"
@@ -102,10 +132,9 @@ def pools() -> Messages:
                 hint='Delete it; OPTIONS["pool"] has persistent connections for ASGI.',
                 id="speed.asgi-connections",
             )
-        pool = database.get("OPTIONS", {}).get("pool")
-        sizes = pool if isinstance(pool, dict) else {}
+        sizes = pooled if isinstance(pooled, dict) else {}
         size = sizes.get("max_size") or sizes.get("min_size", 4)  # psycopg's default: 4, fixed
-        if pool and size < SMALLEST_POOL:
+        if pooled and size < SMALLEST_POOL:
             yield checks.Warning(
                 f"The pool of DATABASES[{alias!r}] has at most {size} connections: the threads of a"
                 " process wait for each other.",

@@ -3,10 +3,12 @@
     read_env(BASE_DIR / ".env")
     DEBUG = env.bool("DEBUG", False)
     DATABASES = {"default": database(required("DATABASE_URL", "postgresql://user@host/name"))}
+    redis_url = redis("REDIS_URL", required("REDIS_URL", "redis://host:6379/0"))
 
 environs parses variables (`env` is its reader), dj-database-url and redis-py parse URLs.
 """
 
+from copy import deepcopy
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -16,20 +18,24 @@ import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 from dotenv import load_dotenv
 from environs import Env, EnvError
-from redis.connection import parse_url
+from redis.connection import UnixDomainSocketConnection, parse_url
 
 __all__ = [
     "EnvError",
     "database",
-    "database_number",
     "env",
-    "is_postgresql",
     "networks",
     "read_env",
     "redis",
+    "redis_location",
     "required",
     "smtp",
 ]
+
+# The schemes of dj-database-url whose backends derive from Django's for PostgreSQL, and for SQLite.
+POSTGRESQL = {"cockroach", "pgsql", "postgis", "postgres", "postgresql", "redshift"}
+POSTGRESQL |= {"timescale", "timescalegis"}
+SQLITE = {"spatialite", "sqlite"}
 
 env = Env()
 
@@ -42,77 +48,71 @@ def read_env(file: Path) -> None:
     load_dotenv(file)
 
 
-def required(name: str, example: str, *, in_development: bool = False) -> str:
-    """Return the value of an environment variable that production cannot do without.
+def required(name: str, example: str) -> str:
+    """Return the value of an environment variable that the project cannot do without.
 
     Args:
         name: the variable.
         example: a value for the error message.
-        in_development: whether it is also required while `DEBUG` is on. Otherwise development may
-            leave it empty: `manage.py` and pytest start their own servers, and commands that need
-            no server get none.
 
     Raises:
         ImproperlyConfigured: the variable is empty.
     """
-    value = env.str(name, "")
-    if value or (env.bool("DEBUG", False) and not in_development):
+    if value := env.str(name, ""):
         return value
-    otherwise = "" if in_development else ", or DEBUG=1 in .env for development"
-    raise ImproperlyConfigured(f"Set {name}, for example to {example}{otherwise}")
+    raise ImproperlyConfigured(f"Set {name}, for example to {example}")
 
 
-def database(url: str) -> dict[str, Any]:
-    """Return the entry of `DATABASES` for a URL, whose query (`?sslmode=require`) becomes OPTIONS.
+def database(
+    url: str,
+    *,
+    postgresql: dict[str, Any] | None = None,
+    sqlite: dict[str, Any] | None = None,
+    **defaults: Any,
+) -> dict[str, Any]:
+    """Return the entry of `DATABASES` for a URL.
+
+    The scheme chooses the options, so `ENGINE` can be replaced by that of a package afterwards.
 
     Args:
-        url: as dj-database-url reads it; an empty one gives a backend that raises an error when
-            something uses it.
+        url: as dj-database-url reads it. Its query (`?sslmode=require`) becomes OPTIONS.
+        postgresql: OPTIONS of a backend for PostgreSQL, such as PostGIS, that the query does not have.
+        sqlite: OPTIONS of a backend for SQLite that the query does not have.
+        defaults: further keys of the entry, such as `CONN_MAX_AGE`.
 
     Raises:
         ImproperlyConfigured: it is no database URL.
     """
-    if not url:
-        return {"ENGINE": "djfast.no_database", "OPTIONS": {}}
+    scheme = url.partition(":")[0]
     try:
-        return {"OPTIONS": {}, **dj_database_url.parse(url)}
+        if scheme not in SQLITE:
+            refuse_split(url)
+        entry = {**dj_database_url.parse(url), **defaults}
     except ValueError:
         raise ImproperlyConfigured(
             "Set DATABASE_URL to a URL like postgresql://user:password@host:5432/name, with every "
             "character of the password that is neither letter nor digit as %XX"
         ) from None
+    options = {}
+    if scheme in POSTGRESQL:
+        options = postgresql
+    elif scheme in SQLITE:
+        options = sqlite
+    return {**entry, "OPTIONS": deepcopy(options or {}) | entry.get("OPTIONS", {})}
 
 
-def is_postgresql(database: dict[str, Any]) -> bool:
-    """Return whether an entry of `DATABASES` is for PostgreSQL, with Django's backend or one based on it.
+def refuse_split(url: str) -> None:
+    """Refuse a URL that an unescaped character of its password ends too early.
 
-    Args:
-        database: its ENGINE is not imported: PostGIS reads settings, which are not complete yet.
-    """
-    families = ("postgres", "postgis", "timescale", "cockroach", "psqlextra")
-    return any(name in database["ENGINE"] for name in families)
-
-
-def database_number(url: str, offset: int) -> str:
-    """Return a Redis URL with `offset` added to its database number and everything else preserved.
-
-    Args:
-        url: `redis://`, `rediss://` (TLS) or `unix://`, with the number in the path or in `?db=`.
-        offset: added to the number.
+    The part before a `#`, `/` or `?` can be valid: `redis://user:1#2@host` leads to a host `user`.
 
     Raises:
-        ValueError: redis-py cannot parse the URL.
+        ValueError: the host is behind such a character.
     """
-    number = parse_url(url).get("db", 0) + offset
     parts = urlsplit(url)
-    query = dict(parse_qsl(parts.query, keep_blank_values=True))
-    query.pop("db", None)
-    path = f"/{number}"
-    if parts.scheme == "unix":  # the path is that of the socket
-        path, query["db"] = parts.path, str(number)
-    # Not with urlunsplit, which drops slashes of a unix URL.
-    parameters = f"?{urlencode(query)}" if query else ""
-    return f"{parts.scheme}://{parts.netloc}{path}{parameters}"
+    names = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True)]
+    if any("@" in part for part in (parts.path, parts.fragment, *names)):
+        raise ValueError("an @ follows the host")
 
 
 def networks(name: str, values: list[str]) -> list[str]:
@@ -136,22 +136,48 @@ def networks(name: str, values: list[str]) -> list[str]:
 
 
 def redis(name: str, url: str) -> str:
-    """Return a Redis URL as it was given, so that other packages can use it, after checking it.
+    """Return a Redis URL as it is, after checking it: it may also be that of Celery or channels_redis.
 
     Args:
         name: the environment variable that the URL is from, for the error message.
-        url: as redis-py reads it.
+        url: as redis-py reads it: `redis://`, `rediss://` (TLS) or `unix://` (a socket).
 
     Raises:
-        ImproperlyConfigured: it is no Redis URL.
+        ImproperlyConfigured: it is no Redis URL, or leads to several servers.
     """
     try:
-        parse_url(url)
-    except ValueError as error:
+        if parse_url(url).get("connection_class") is not UnixDomainSocketConnection:
+            refuse_split(url)
+            int(urlsplit(url).path.strip("/") or 0)  # redis-py ignores a path that is no number
+    except ValueError:
         raise ImproperlyConfigured(
-            f"Set {name} to a URL like redis://host:6379/0. {error}"
+            f"Set {name} to a URL of one server like redis://:password@host:6379/0 (rediss: TLS, "
+            "unix:///run/redis.sock?db=0: a socket), with every character of the password that is "
+            "neither letter nor digit as %XX"
         ) from None
     return url
+
+
+def redis_location(url: str, offset: int = 0) -> str:
+    """Return the LOCATION in `CACHES` for a Redis URL.
+
+    Args:
+        url: as `redis` returns it, with the database number in the path or in `?db=`.
+        offset: added to the number.
+    """
+    number = parse_url(url).get("db", 0) + offset
+    parts = urlsplit(url)
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    query.pop("db", None)
+    if "ssl_cert_reqs" in query:  # Celery's names are CERT_NONE and others, those of redis-py none
+        query["ssl_cert_reqs"] = query["ssl_cert_reqs"].removeprefix("CERT_").lower()
+    path = f"/{number}"
+    if parts.scheme == "unix":  # the path is that of the socket
+        path, query["db"] = parts.path, str(number)
+    # Not with urlunsplit, which drops slashes of a unix URL.
+    parameters = f"?{urlencode(query)}" if query else ""
+    # django-redis splits a LOCATION at commas.
+    return f"{parts.scheme}://{parts.netloc}{path}{parameters}".replace(",", "%2C")
 
 
 def smtp(url: str) -> dict[str, Any]:
@@ -165,6 +191,7 @@ def smtp(url: str) -> dict[str, Any]:
     """
     encryption = {"smtp": {}, "smtp+tls": {"use_tls": True}, "smtps": {"use_ssl": True}}
     try:
+        refuse_split(url)
         parts = urlsplit(url)
         return {
             "host": parts.hostname,

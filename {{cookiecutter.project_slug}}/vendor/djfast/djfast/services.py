@@ -1,8 +1,9 @@
 """Start PostgreSQL and Valkey for development and tests, from wheels: no Docker, no system package.
 
-`manage.py` and pytest start them while `DEBUG` is on and no other servers are configured; production
-never imports this module. Data, logs and the two URLs (in `env`) are in .services/ of the project, the
-folder of its manage.py. On the command line, in that folder or below it:
+The settings start them while `DEBUG` is on and no other servers are configured, so that whatever reads
+the settings can use them: manage.py, pytest, a script, a server, a worker. Production never imports this
+module. Data, logs and the two URLs (in `env`) are in .services/ of the project, the folder of its
+manage.py. On the command line, in that folder or below it:
 
     python -m djfast.services start | status | stop | run COMMAND ...
 
@@ -28,18 +29,6 @@ from typing import Any, BinaryIO, NamedTuple
 from urllib.parse import urlsplit
 
 from djfast.env import read_env
-
-# Commands of manage.py that use neither database nor cache.
-IDLE = {"collectstatic", "compilemessages", "compress", "diffsettings", "findstatic"}
-IDLE |= {"help", "makemessages", "startapp", "startproject", "version"}
-
-
-def needed(arguments: list[str]) -> bool:
-    """Return whether `manage.py` with these arguments uses the database or the cache."""
-    command, *options = arguments or ["help"]
-    if {"-h", "--help", "--version"} & {command, *options}:
-        return False
-    return command not in IDLE or any(option.startswith("--database") for option in options)
 
 
 @dataclass(frozen=True)
@@ -111,19 +100,6 @@ class Services:
                     _stop(home, server)
                 _write(home / "project", ascii(str(self.project)))
             yield home
-
-
-def use_running(project: Path) -> None:
-    """Set DATABASE_URL and REDIS_URL to the servers of a project that run, unless they are set.
-
-    For programs other than manage.py and pytest: a script, an interactive shell, another server.
-    """
-    home = project / ".services"
-    if os.name == "posix":
-        for server in SERVERS:
-            with suppress(OSError):  # it belongs to another user
-                if not os.environ.get(server.variable) and _held(home / server.lock):
-                    os.environ[server.variable] = _urls(home)[server.variable]
 
 
 def _start(home: Path, server: "Server") -> bool:

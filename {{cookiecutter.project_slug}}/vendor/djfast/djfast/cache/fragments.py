@@ -61,7 +61,7 @@ def digest(parts: Iterable[Any]) -> Any:
 
 def key(*parts: Any) -> str:
     """Return the cache key of a fragment that depends on `parts`; "1" and 1 give different keys."""
-    return f"fragment.{digest(parts).hexdigest()}"
+    return f"djfast.fragment.{digest(parts).hexdigest()}"
 
 
 def each(
@@ -154,7 +154,7 @@ def row_keys(slim: Iterable[Any], origins: Iterable[Any], parts: Iterable[Any]) 
     for found, origin in zip(slim, origins, strict=False):
         own = common.copy()
         own.update(encode([*origin, *found]).encode())
-        names[found[0]] = f"fragment.{own.hexdigest()}"
+        names[found[0]] = f"djfast.fragment.{own.hexdigest()}"
     return names
 
 

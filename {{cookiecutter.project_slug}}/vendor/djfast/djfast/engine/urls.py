@@ -247,13 +247,13 @@ class URLNode(defaulttags.URLNode):
         """Return the URL, or store it in the variable that `as` names."""
         args = [arg.resolve(context) for arg in self.args]
         kwargs = {name: value.resolve(context) for name, value in self.kwargs.items()}
-        return self.render_values(context, *args, self.view_name.resolve(context), **kwargs)
+        return self.djfast_render(context, *args, self.view_name.resolve(context), **kwargs)
 
-    def expressions(self) -> list[tuple[str, FilterExpression]]:
-        """Return the arguments of `render_values`, in the order in which Django resolves them."""
+    def djfast_expressions(self) -> list[tuple[str, FilterExpression]]:
+        """Return the arguments of `djfast_render`, in the order in which Django resolves them."""
         return [*(("", arg) for arg in self.args), *self.kwargs.items(), ("", self.view_name)]
 
-    def render_values(self, context: Context, /, *args: Any, **kwargs: Any) -> str:
+    def djfast_render(self, context: Context, /, *args: Any, **kwargs: Any) -> str:
         """Return what `render` returns; the name of the pattern is the last positional argument."""
         request = getattr(context, "request", None)
         current_app: Any = getattr(request, "current_app", UNSET)

@@ -37,13 +37,13 @@ logger = logging.getLogger("django.template")
 class Evaluated(Protocol):
     """A node whose arguments a compiled function evaluates; its class itself defines both methods."""
 
-    def expressions(self) -> list[tuple[str, FilterExpression]]:
-        """Return the arguments of `render_values` in the order of evaluation, each with its keyword.
+    def djfast_expressions(self) -> list[tuple[str, FilterExpression]]:
+        """Return the arguments of `djfast_render` in the order of evaluation, each with its keyword.
 
         The keyword of a positional argument is "".
         """
 
-    def render_values(self, context: Context, /, *args: Any, **kwargs: Any) -> str:
+    def djfast_render(self, context: Context, /, *args: Any, **kwargs: Any) -> str:
         """Return what `render` returns, given the values; that of a missing variable is ""."""
 
 
@@ -214,7 +214,7 @@ class Writer:
                 self.shown(depth, node.filter_expression)
             elif type(node) is IfNode and depth + len(node.conditions_nodelists) < DEEPEST:
                 self.branches(depth, node.conditions_nodelists)
-            elif {"expressions", "render_values"} <= vars(type(node)).keys():
+            elif {"djfast_expressions", "djfast_render"} <= vars(type(node)).keys():
                 self.evaluated(depth, node)
             else:
                 self.add(depth, "put(node.render_annotated(context))")
@@ -253,7 +253,7 @@ class Writer:
     def evaluated(self, depth: int, node: Evaluated) -> None:
         """Write code that evaluates the expressions of a node and passes it the values."""
         args, kwargs = ["context"], []
-        for number, (keyword, expression) in enumerate(node.expressions()):
+        for number, (keyword, expression) in enumerate(node.djfast_expressions()):
             value = f"a{number}"
             self.expression(depth, value, expression, "''")
             if keyword:
@@ -261,7 +261,7 @@ class Writer:
             else:
                 args.append(value)
         named = f", **{{{', '.join(kwargs)}}}" if kwargs else ""
-        self.add(depth, f"put(node.render_values({', '.join(args)}{named}))")
+        self.add(depth, f"put(node.djfast_render({', '.join(args)}{named}))")
 
     def expression(
         self, depth: int, target: str, expression: FilterExpression, missing: str

@@ -3,9 +3,7 @@
 import time
 from typing import Any
 
-from djfast.rows.base import Finding, Overrides, Row, Settings, State
-
-POSTGRESQL = {"postgresql", "unknown"}  # unknown: the dummy backend, for want of a DATABASE_URL
+from djfast.rows.base import Finding, Overrides, Row, Settings, State, class_paths
 
 
 def is_asgi() -> bool:
@@ -16,6 +14,15 @@ def is_asgi() -> bool:
     from django.conf import settings
 
     return bool(getattr(settings, "ASGI_APPLICATION", None))
+
+
+def is_postgresql(alias: str = "default") -> bool:
+    """Return whether the backend of a database derives from Django's for PostgreSQL, as PostGIS's does."""
+    from django.db import connections
+
+    return "django.db.backends.postgresql.base.DatabaseWrapper" in class_paths(
+        type(connections[alias])
+    )
 
 
 def backend(connection: Any) -> str:
@@ -80,9 +87,7 @@ class ConnectionPool(Row):
     group = "settings"
 
     def applies(self) -> bool:
-        from django.db import connection
-
-        return is_asgi() and connection.vendor in POSTGRESQL
+        return is_asgi() and is_postgresql()
 
     def finding(self) -> Finding:
         from django.db import connection

@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import Any, ClassVar
 
 from djfast.rows.base import Finding, Overrides, Row, Settings, State
-from djfast.rows.database import POSTGRESQL, is_asgi
+from djfast.rows.database import is_asgi, is_postgresql
 from djfast.rows.templates import django_engines, jinja2_environments
 
 
@@ -139,7 +139,7 @@ class HealthCheck(EngineRow):
 
         given = connection.settings_dict
         persistent = given["CONN_MAX_AGE"] != 0 and given["CONN_HEALTH_CHECKS"]
-        return connection.vendor in POSTGRESQL and bool(persistent) and not is_asgi()
+        return bool(persistent) and is_postgresql() and not is_asgi()
 
     def wired(self) -> bool:
         return True

@@ -1,4 +1,4 @@
-"""pytest plugin: start PostgreSQL and Valkey, as manage.py does, and provide the fixtures.
+"""pytest plugin: the fixtures, fast passwords, and a marker for tests of speed defaults.
 
     [tool.pytest.ini_options]
     addopts = ["-p", "djfast.testing.plugin"]
@@ -11,26 +11,11 @@ against the default, by its id in `SILENCED_SYSTEM_CHECKS`:
     def test_a_page_is_compressed(server): ...
 """
 
-from collections.abc import Generator
+from collections.abc import Iterator
 
 import pytest
 
-from djfast.env import env, read_env
-from djfast.services import Services
-
 pytest_plugins = ["djfast.testing.server", "djfast.testing.budgets"]  # the second imports the first
-
-
-@pytest.hookimpl(wrapper=True)  # around pytest-django, which reads the settings in this hook
-def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None]:
-    """Set DATABASE_URL and REDIS_URL, which processes of pytest-xdist inherit."""
-    options = early_config.known_args_namespace
-    if not (options.help or options.version or options.collectonly):
-        project = early_config.rootpath
-        read_env(project / ".env")
-        if env.bool("DEBUG", False):
-            Services(project).start()
-    return (yield)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -59,8 +44,8 @@ def _fast_passwords() -> None:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _empty_caches() -> None:
-    """Delete what an earlier run cached: its rows are gone, and their primary keys are used again.
+def _empty_caches() -> Iterator[None]:
+    """Delete what this run has cached: no other run reads it.
 
     Only with the client that deletes the keys of its own prefix: another one would empty a database
     of Redis that others use.
@@ -69,6 +54,7 @@ def _empty_caches() -> None:
 
     from djfast.cache.redis import PrefixClient
 
+    yield
     for cache in caches.all():
         if isinstance(getattr(cache, "client", None), PrefixClient):
             cache.clear()

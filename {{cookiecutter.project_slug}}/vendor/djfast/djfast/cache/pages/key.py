@@ -77,7 +77,7 @@ def identify(request: Any, policy: Policy, view: str) -> Identity | None:
 def key_of(identity: Identity | None, request: HttpRequest, policy: Policy) -> str:
     """Return the cache key of a page, from its identity and the headers that it depends on."""
     headers = {k: request.META.get(f"HTTP_{k.upper().replace('-', '_')}") for k in policy.vary}
-    return blake2b(repr((identity, headers)).encode(), digest_size=20).hexdigest()
+    return f"djfast.page.{blake2b(repr((identity, headers)).encode(), digest_size=20).hexdigest()}"
 
 
 def vary_names(response: Any) -> set[str]:

@@ -37,9 +37,8 @@ from djfast.cache.pages.store import (
     unpack,
 )
 
-FRESH = (
-    "djfast_fresh"  # cookie of a client that has just changed something: it is served no copies...
-)
+# Cookie of a client that has just changed something: it is served no copies...
+FRESH = "djfast_fresh"
 FRESH_AGE = 2  # seconds: ...for longer than these are used
 GONE = {301, 308, 404, 410}  # statuses: the page has ceased to exist
 

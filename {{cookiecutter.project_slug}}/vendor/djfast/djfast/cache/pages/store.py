@@ -181,7 +181,7 @@ class PageStore:
             return copy, True
         if self.unsent:
             self.invalidate({*self.unsent}, again=True)
-        fresh, tags = f"{entry.key}.fresh", {tag: f"tag.{tag}" for tag in entry.versions}
+        fresh, tags = f"{entry.key}.fresh", {tag: f"djfast.tag.{tag}" for tag in entry.versions}
         found = self.cache.get_many([entry.key, fresh, *tags.values()])
         entry.versions = {tag: found.get(key) for tag, key in tags.items()}
         page = found.get(entry.key)
@@ -227,7 +227,7 @@ class PageStore:
         missing = [tag for tag, version in entry.versions.items() if version is None]
         if missing and entry.lease is not Lease.OFFLINE:
             for tag in missing:
-                self.cache.add(f"tag.{tag}", uuid4().hex, TAG_LIFE)
+                self.cache.add(f"djfast.tag.{tag}", uuid4().hex, TAG_LIFE)
             self.lookup(entry)  # another process may have been first: use its versions
 
     def put(self, entry: Entry, key: str, page: Page, life: float, hard: float) -> None:
@@ -271,7 +271,7 @@ class PageStore:
             again: whether this only repeats an invalidation that failed. Nothing has changed since
                 then, so if it fails again, pages rendered in the meantime stay valid.
         """
-        versions = {f"tag.{tag}": uuid4().hex for tag in tags}
+        versions = {f"djfast.tag.{tag}": uuid4().hex for tag in tags}
         received = False
         self.unsent.update(tags)
         try:

@@ -1,0 +1,55 @@
+"""An id of each run of the tests, for the keys of its caches: a run finds nothing from another one.
+
+    prefix = "shop" + (f"-test-{run_id()}" if is_test() else "")
+
+Under Django's runner each process has an id of its own, as its memory would be. Under pytest, a process of
+pytest-xdist shares its id with the servers and commands that its tests start.
+"""
+
+import os
+import secrets
+import sys
+
+VARIABLE = "DJFAST_TEST_RUN"  # in the environment of those commands
+
+
+def is_test() -> bool:
+    """Return whether this process runs tests, or was started by a test under pytest."""
+    return "PYTEST_VERSION" in os.environ or is_django_runner()
+
+
+def is_django_runner() -> bool:
+    """Return whether this is `manage.py test`, or a process of its `--parallel`."""
+    return sys.argv[1:2] == ["test"]
+
+
+def run_id() -> str:
+    """Return the id of this run; the settings call it once."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    if is_django_runner():
+        return id_of_process()
+    # Inherited from another pytest, unless that one has made this process to share its work.
+    if VARIABLE not in os.environ or ("pytest" in sys.modules and not worker):
+        os.environ[VARIABLE] = secrets.token_hex(4)
+    return os.environ[VARIABLE] + worker
+
+
+def id_of_process() -> str:
+    """Return a new id, which a process that is forked from this one replaces by its own."""
+    own = secrets.token_hex(4)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=lambda: replace(own))
+    return own
+
+
+def replace(inherited: str) -> None:
+    """Give a forked process an id of its own, in the settings and in caches that are open."""
+    from django.conf import settings
+    from django.core.cache import caches
+
+    own = id_of_process()
+    for entry in settings.CACHES.values():
+        if "KEY_PREFIX" in entry:
+            entry["KEY_PREFIX"] = entry["KEY_PREFIX"].replace(inherited, own)
+    for cache in caches.all(initialized_only=True):
+        cache.key_prefix = cache.key_prefix.replace(inherited, own)
