@@ -48,7 +48,7 @@ async def rows(request: HttpRequest) -> StreamingHttpResponse:
 async def waiting(request: HttpRequest) -> HttpResponse:
     """Make a query, then wait for something else."""
     users = await get_user_model().objects.acount()
-    await asyncio.sleep(7)
+    await asyncio.sleep(4)
     return HttpResponse(str(users))
 
 

@@ -34,7 +34,7 @@ REPLACES = {
     "django.db.backends.postgresql.base.DatabaseWrapper.is_usable": "2be960c137a4",
     "django.db.backends.postgresql.base.DatabaseWrapper.pool": "39fd7c774306",
 }
-RECENT = 5.0  # seconds: longer than requests, also of a process that has just started
+RECENT = 2.0  # seconds: longer than most requests, also of a process that has just started
 UNCHECKED = 10  # seconds after its last use that a quiet connection is lent without a query
 STEP = 0.05  # seconds between two looks at what is in use
 RECEIVER = "djfast.engine.pool"  # the dispatch_uid
@@ -101,13 +101,16 @@ class LendingPool:
                 while not self.idle and self.is_full() and time.monotonic() < deadline:
                     self.condition.wait(STEP)
                 connection, since = self.idle.pop() if self.idle else (None, 0.0)
-                self.opening += connection is None
+                if connection is None:
+                    self.opening += 1
+                else:
+                    self.lent[connection] = time.monotonic()
             if connection is None:
                 return self.new()
             if self.is_healthy(connection, since):
-                with self.condition:
-                    self.lent[connection] = time.monotonic()
                 return connection
+            with self.condition:
+                self.lent.pop(connection, None)
             connection.close()
 
     def new(self) -> Any:
