@@ -93,7 +93,7 @@ def database(
             "Set DATABASE_URL to a URL like postgresql://user:password@host:5432/name, with every "
             "character of the password that is neither letter nor digit as %XX"
         ) from None
-    options = {}
+    options: dict[str, Any] | None = None
     if scheme in POSTGRESQL:
         options = postgresql
     elif scheme in SQLITE:
