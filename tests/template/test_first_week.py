@@ -22,6 +22,7 @@ WHITENOISE_ROOT = BASE_DIR / "public"
 WHITENOISE_MAX_AGE = 77  # seconds
 ROOT_URLCONF = "shop.urls"
 INSTALLED_APPS += ["django.contrib.postgres", "shop"]
+SECURE_CSP["script-src"] = [CSP.SELF, CSP.NONCE]
 """
 MODELS = '''"""Models that only PostgreSQL has."""
 
@@ -62,7 +63,9 @@ URLS = '''"""Views that answer what their requests contain."""
 
 from config.urls import urlpatterns as project
 from django.http import HttpRequest, HttpResponse
+from django.middleware.csp import get_nonce
 from django.urls import path
+from django.views.decorators.csp import csp_override
 from django.views.decorators.csrf import csrf_exempt
 
 
@@ -81,7 +84,17 @@ def echo(request: HttpRequest) -> HttpResponse:
     return HttpResponse(request.body, content_type="text/plain")
 
 
-urlpatterns = [*project, path("part/", part), path("frozen/", frozen), path("echo/", echo)]
+def nonce(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(str(get_nonce(request)))
+
+
+@csp_override({"default-src": ["'self'", "'unsafe-inline'"]})
+def relaxed(request: HttpRequest) -> HttpResponse:
+    return HttpResponse("<style>p { color: red }</style>")
+
+
+views = (part, frozen, echo, nonce, relaxed)
+urlpatterns = [*project, *(path(f"{view.__name__}/", view) for view in views)]
 '''
 CACHE_TEST = '''"""A cache that outlives its run would name a user of the run before."""
 
@@ -239,6 +252,14 @@ def test_a_part_of_a_file_and_what_must_not_be_transformed_stay_uncompressed(
     assert response.status == status
     assert response.headers["Content-Encoding"] is None
     assert len(response.read()) == 10_000
+
+
+def test_a_view_can_use_a_nonce_or_a_policy_of_its_own(server: Server) -> None:
+    page = ask(server, "/nonce/")
+    assert f"'nonce-{page.read().decode()}'" in page.headers["Content-Security-Policy"]
+    assert "nonce" not in ask(server, "/health/live/").headers.get("Content-Security-Policy", "")
+    policy = ask(server, "/relaxed/").headers["Content-Security-Policy"]
+    assert policy == "default-src 'self' 'unsafe-inline'"
 
 
 def test_a_chunked_body_is_read_or_refused_and_never_empty(server: Server) -> None:
