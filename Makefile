@@ -21,7 +21,7 @@ demo: $(UV) ## generate a project into build/ and serve it on 127.0.0.1:8000; Ct
 	@[ -t 0 ] && set -m 2>/dev/null; trap : INT; $(MY_SHOP) run; code=$$?; \
 	$(MY_SHOP) stop; [ $$code = 0 ] || [ $$code = 130 ] # Ctrl-C
 
-test: $(UV) ## test all that the template promises, on real services (about 20 minutes)
+test: $(UV) ## run all tests, on real services (about 20 minutes)
 	@$(UV) run --quiet pytest
 
 # Run it on an otherwise idle machine. ONLY=part,part measures these parts again; WRITE=1 measures nothing.

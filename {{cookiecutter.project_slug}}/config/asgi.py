@@ -8,5 +8,5 @@ from djfast.static import StaticFilesASGI
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 # context switches: Django's own handler changes threads for each middleware, before and after the view.
-# Static files around Django instead of in its middleware: a file costs neither a request object nor the chain.
+# Static files around Django instead of in MIDDLEWARE: see djfast.static.
 application = StaticFilesASGI(get_asgi_application())

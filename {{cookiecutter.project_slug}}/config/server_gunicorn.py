@@ -1,6 +1,6 @@
 """Run the production server: `python -m config.server`.
 
-`HOST`, `PORT` and `WEB_CONCURRENCY` configure it; djfast.server validates them and becomes gunicorn.
+`HOST`, `PORT` and `WEB_CONCURRENCY` configure it; djfast.server validates them and execs gunicorn.
 """
 
 import os

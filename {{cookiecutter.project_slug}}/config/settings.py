@@ -1,8 +1,8 @@
 """Every setting of the project, in four parts: 0 Environment, 1 Speed, 2 Safety, 3 The rest.
 
-A line has a comment where it differs from Django's default. In part 1 that comment begins with the
-name of a row of `manage.py check --tag speed` and of the toolbar's Speed panel. To give a default
-up, change its line and put its id, `speed.` and the name, into SILENCED_SYSTEM_CHECKS.
+In part 1, a comment that begins with a name, such as `compression:`, marks a speed default: the
+name is that in `manage.py check --tag speed` and in the toolbar's Speed panel. To revert a default,
+change its line and add its id, such as `speed.compression`, to SILENCED_SYSTEM_CHECKS.
 """
 
 from pathlib import Path
@@ -71,15 +71,15 @@ TRUSTED_PROXY = networks("TRUSTED_PROXY", env.list("TRUSTED_PROXY", [], subcast=
 # 1. Speed ---------------------------------------------------------------------------------------
 
 # redis cache: Django's default is private to a process, so each worker fills its own and a deletion
-# does not reach the others. Sessions have their own database number, so that emptying the cache logs
-# nobody out; the prefixes separate aliases that share a number.
+# does not reach the others. The prefixes separate aliases that share a database number. Sessions
+# have their own number, so that a FLUSHDB on the cache does not delete them.
 prefix = "{{ cookiecutter.project_slug }}"
 if testing:  # each run, and each process of a run, starts with empty caches
     prefix += f"-test-{run_id()}"
 redis_options = {
     "CLIENT_CLASS": "djfast.cache.redis.PrefixClient",  # clear() deletes this alias's keys only
-    "SOCKET_CONNECT_TIMEOUT": 0.5,  # seconds: redis-py waits 5 on each request of an outage
-    "SOCKET_TIMEOUT": 0.5,  # seconds: a slower cache is slower than the database
+    "SOCKET_CONNECT_TIMEOUT": 0.5,  # seconds: 5 by default, for each request during an outage
+    "SOCKET_TIMEOUT": 0.5,  # seconds: a reply that takes longer costs more than a query
 }
 CACHES: dict[str, dict[str, Any]] = {
     "default": {
@@ -110,9 +110,9 @@ if DEBUG:  # development shows each change at once; delete this to try the page 
     CACHES |= {"pages": dummy, "template_fragments": dummy}
 
 # bundles: the files in a template's compress block become one file without comments, made by `make build`
-# and never during a request. A block that the build cannot foresee is served as single files.
+# and never during a request. A block that the build cannot render is served as single files.
 COMPRESS_CSS_HASHING_METHOD = None  # the manifest has hashed every url() already
-# The filters of the package change programs.
+# No filters: those of django-compressor change what some scripts do.
 COMPRESS_FILTERS: dict[str, list[str]] = {"css": [], "js": []}
 COMPRESS_OFFLINE = not DEBUG
 COMPRESSORS = {"css": "djfast.bundles.Stylesheets", "js": "djfast.bundles.Scripts"}
@@ -161,14 +161,14 @@ DATABASES = {
     # A second one: "archive": database(env.str("ARCHIVE_URL"), **tuned),
 }
 
-# django-redis looks for this setting after each request.
+# The default of django-redis, which looks it up after each request: a missing setting is slower.
 DJANGO_REDIS_CLOSE_CONNECTION = False
 # Without the cache the site is slower, not broken: log the failure and go on.
 DJANGO_REDIS_IGNORE_EXCEPTIONS = True
 DJANGO_REDIS_LOG_IGNORED_EXCEPTIONS = True
 
-# Replacements for slow parts of Django. Each is active only where the code that it replaces is the one
-# it was tested against. False turns all of them off, a set like {"urls", "loops"} turns on just these.
+# Replacements for slow parts of Django: see djfast.engine. False turns all of them off, a set like
+# {"urls", "loops"} turns on just these.
 DJFAST_ENGINE = True
 
 MIDDLEWARE = [

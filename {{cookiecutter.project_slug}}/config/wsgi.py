@@ -7,5 +7,5 @@ from djfast.static import StaticFiles
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
-# Around Django instead of in its middleware: a file costs neither a request object nor the chain.
+# Around Django instead of in MIDDLEWARE: see djfast.static.
 application = StaticFiles(get_wsgi_application())

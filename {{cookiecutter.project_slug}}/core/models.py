@@ -10,9 +10,10 @@ from django.contrib.auth.models import AbstractUser
 class BaseModel(djfast.models.Model):
     """The base class of every model of this project.
 
-    `djfast.models.Model` creates objects faster and avoids N+1 queries for foreign keys. To leave it,
-    inherit `django.db.models.Model` here, and add `speed.model-instances` and `speed.N+1-guard` to
-    SILENCED_SYSTEM_CHECKS: no table and no migration changes.
+    `djfast.models.Model` creates objects faster and avoids N+1 queries for foreign keys. To opt
+    out, inherit `django.db.models.Model` here, let `UserManager` inherit only `auth.UserManager`,
+    and add `speed.model-instances` and `speed.N+1-guard` to SILENCED_SYSTEM_CHECKS. No table and no
+    migration changes.
     """
 
     class Meta:

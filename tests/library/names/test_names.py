@@ -170,6 +170,11 @@ def assignments() -> Iterator[tuple[str, str]]:
 
 # By file, attributes of Django's and of the library's own objects that the library sets.
 KNOWN = {
+    "build.py": {"STATIC_ROOT", "COMPRESS_ROOT"},
+    "bundles.py": {"render_offline"},
+    "engine/handler.py": {"streaming_content"},
+    "engine/pool.py": {"_pool"},
+    "testing/n_plus_one.py": {"args"},
     "cache/pages/middleware.py": {
         "storable",
         "vary",

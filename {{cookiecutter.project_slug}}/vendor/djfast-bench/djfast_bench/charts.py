@@ -1,4 +1,4 @@
-"""Charts of measurements, as SVG files whose text is text and whose colours follow the theme."""
+"""Charts of measurements, as SVG files with selectable text and a light and a dark theme."""
 
 import io
 import re

@@ -1,4 +1,4 @@
-"""What the harness lays over a project's own settings, so that its processes can be measured."""
+"""The settings that the harness overrides in a project, so that its processes can be measured."""
 
 import sys
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ Overrides = dict[str, Any]
 WORKLOAD = Path(__file__).resolve().parent / "workload"
 PLAIN_MODEL = "django.db.models.Model"
 ENGINE = "engine"  # in place of the name of a row: all engine modules
-# A project's options of its database that say something about any database.
+# Keys of a database in DATABASES that apply to any backend.
 PORTABLE = ("ATOMIC_REQUESTS", "AUTOCOMMIT", "CONN_HEALTH_CHECKS", "CONN_MAX_AGE", "TIME_ZONE")
 # Jinja2 has no `cache` tag of its own, and the workload caches a fragment.
 JINJA2_CACHE = "djfast.cache.fragments_jinja2.Fragments"

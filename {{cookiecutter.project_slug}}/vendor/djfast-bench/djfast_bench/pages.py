@@ -2,8 +2,8 @@
 
     python -m djfast_bench.pages [options of pytest]
 
-Runs pytest with this file, in production mode with static files built for it: development loads
-templates in another way and links other files, so its times mean little. Each run is saved in
+Runs pytest with this file, in production mode with static files built for it: in development pages
+link other files, and Jinja2 checks each template for changes. Each run is saved in
 benchmarks/results/pages/ and compared with the previous one on this machine.
 `--benchmark-compare=0001` takes another baseline, and `--benchmark-compare-fail=min:20%` fails when a
 page is slower by more than that. `--codspeed` (with pytest-codspeed) measures for CodSpeed instead.

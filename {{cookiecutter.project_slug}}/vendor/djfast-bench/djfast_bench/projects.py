@@ -22,7 +22,7 @@ GUNICORN = ("gunicorn", "--bind=127.0.0.1:PORT", "--config=python:djfast_bench.g
 def settings_module(project: Path) -> str:
     """Return the name of a project's settings module.
 
-    An exported DJANGO_SETTINGS_MODULE wins, unless the project has no such module.
+    An exported DJANGO_SETTINGS_MODULE takes precedence, unless the project has no such module.
 
     Raises:
         SystemExit: the folder has no manage.py that names one.

@@ -259,7 +259,7 @@ def connections_made(databases: list[str], maintenance: str) -> list[int]:
 
     Args:
         databases: URLs of scratch databases.
-        maintenance: URL of another database on the same server, so that looking is not counted.
+        maintenance: URL of another database on the server: this query's connection is not counted.
 
     Source: https://www.postgresql.org/docs/current/monitoring-stats.html#MONITORING-PG-STAT-DATABASE-VIEW
     """

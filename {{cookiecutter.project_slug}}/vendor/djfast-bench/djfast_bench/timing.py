@@ -109,7 +109,7 @@ class Dimension:
 
     @property
     def decided(self) -> bool:
-        """Whether more samples would not change the conclusion: a verdict and a narrow interval."""
+        """Whether sampling can stop: there is a verdict, and the interval is narrow."""
         narrow = self.high - self.low <= WIDEST * max(1, self.ratio)
         return narrow and self.verdict != "inconclusive"
 
@@ -203,7 +203,7 @@ def interleave(
     """Alternate between both sides until the result is decided or the time is over.
 
     The interval is checked after each round, which makes its error slightly larger than `alpha`.
-    Verdicts stay right because they need the whole interval beyond the smallest effect.
+    Verdicts are affected less: they need the whole interval on one side of the smallest effect.
 
     Args:
         experiment: runs one batch and returns seconds per run.
@@ -288,7 +288,7 @@ def batch(variant: Variant, number: int) -> float:
     with variant.context():
         for _ in range(WARM_UP):
             variant.run()
-        gc.collect()  # otherwise the side that happens to trigger the collector would pay for both
+        gc.collect()  # otherwise the time of one side may include collecting the other's garbage
         start = time.perf_counter()
         for _ in range(number):
             variant.run()

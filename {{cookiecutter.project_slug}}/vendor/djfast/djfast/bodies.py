@@ -2,9 +2,9 @@
 
     MIDDLEWARE = ["djfast.bodies.LengthRequiredMiddleware", ...]
 
-PEP 3333 knows no body without a Content-Length, so Django reads a chunked one as empty, and a view would
-process a form without its values. The middleware answers with 411, as the standard allows. Under ASGI the
-whole body arrives, whatever its form.
+PEP 3333 has no body without a Content-Length, so Django reads a chunked body as empty, and a view
+would process a form without its values. The middleware responds with 411. Under ASGI a chunked body
+is read.
 https://www.rfc-editor.org/rfc/rfc9110#name-411-length-required
 """
 

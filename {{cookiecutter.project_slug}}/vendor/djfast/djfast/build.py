@@ -64,10 +64,10 @@ def build() -> None:
 
 
 def claim(root: Path) -> None:
-    """Create STATIC_ROOT, or see that it is that of an earlier build; delete what a killed build left.
+    """Create STATIC_ROOT, or check that a build made it; delete what a killed build left.
 
     Raises:
-        SystemExit: the folder has files of another origin, or cannot be written.
+        SystemExit: the folder has files that no build made, or cannot be written.
     """
     marker = root / MARKER
     try:
@@ -75,7 +75,7 @@ def claim(root: Path) -> None:
         if not marker.exists():
             if any(not path.name.startswith(FOLDER) for path in root.iterdir()):
                 sys.exit(
-                    f"STATIC_ROOT={root} has files of other origin: set it to a folder of its own."
+                    f"STATIC_ROOT={root} has files that no build made: set it to an empty folder."
                 )
             marker.write_text("[]", "utf-8")
     except OSError as error:
@@ -98,15 +98,15 @@ def collect(folder: Path) -> tuple[int, list[str]]:
     said = io.StringIO()  # collectstatic names here the file that refers to a missing one
     try:
         call_command("collectstatic", interactive=False, verbosity=0, stderr=said)
-        warn_of_missing_files()
+        check_static_links()
         return bundled(folder) if apps.is_installed("compressor") else (0, [])
     except (CommandError, ValueError) as error:
         text = re.sub(r" with <[^>]*>", "", f"{said.getvalue()} {error}")
         sys.exit(f"The build failed: {' '.join(text.split())}")
 
 
-def warn_of_missing_files() -> None:
-    """See that each file that a template names with `static` exists.
+def check_static_links() -> None:
+    """Check that each file that a template names with `static` exists.
 
     Raises:
         SystemExit: a template of the project names a missing one, which would be a 500 in production.

@@ -2,12 +2,12 @@
 
     COMPRESSORS = {"css": "djfast.bundles.Stylesheets", "js": "djfast.bundles.Scripts"}
 
-The tags are those of django-compressor. Different are its filters, which change some programs, and a block that
-the build could not foresee: it is served as the hashed single files that it names, where django-compressor
-raises an exception in production only.
+The tags are those of django-compressor, with two differences. Its filters are not used, because
+they change what some scripts do. A block that the build did not render is served as the hashed
+single files that it names, where django-compressor raises an exception, in production only.
 
-A bundle is the same program as its sources. A file that would not be is served by itself, as is a tag with any
-attribute other than its URL, `type` and `media`: see `djfast.sources`.
+A bundle behaves as its sources do. A file that would behave differently in a bundle stays a single
+file, as does a tag with an attribute other than its URL, `type` and `media`: see `djfast.sources`.
 https://django-compressor.readthedocs.io/
 """
 
@@ -266,7 +266,7 @@ class SingleFiles:
         """Log a block once."""
         if block not in self.logged and len(self.logged) < self.MOST_LOGGED:
             self.logged.add(block)
-            text = "Served as single files, because the build did not know this block: %s"
+            text = "Served as single files, because the build did not render this block: %s"
             logger.info(text, " ".join(block.split()))
 
 
@@ -280,7 +280,7 @@ def make(root: Path) -> tuple[int, list[str]]:
         root: the folder of the build.
 
     Returns:
-        The number of files, and a line for each template of which a block cannot be foreseen.
+        The number of files, and a line for each template with a block that cannot be rendered.
     """
     manifest: dict[str, str] = {}
     skipped: list[str] = []
@@ -315,7 +315,7 @@ def is_page(name: str) -> bool:
 
 
 def templates(engine: DjangoTemplates) -> dict[str, str]:
-    """Return the names of all templates of an engine that contain a compress block or inherit one."""
+    """Return the page templates of an engine: each name, and the name that the parser takes."""
     found: dict[str, str] = {}
     for folder in engine.template_dirs:
         for path in Path(folder).rglob("*"):

@@ -1,7 +1,9 @@
 """`manage.py check --tag speed`: settings that slow pages silently, and defaults that are not in effect.
 
-A mistake is a warning. A default that the project reverted, or an engine module that is inactive, is an
-info; with its id in `SILENCED_SYSTEM_CHECKS` it is the project's choice, here and in the toolbar.
+A setting that slows pages or fails requests is a warning. A default that the project reverted is an
+info, as is an inactive engine module, a further database without the options of the default one, a
+slow Python build, or static files that are not built. With its id in `SILENCED_SYSTEM_CHECKS` a
+default is the project's choice, here and in the toolbar.
 """
 
 import sys
@@ -60,7 +62,7 @@ def missing(row: Row) -> bool:
 def info(row: Row) -> checks.CheckMessage:
     """Return the message about a default that is not in effect."""
     found, measured = row.finding(), figure(row)
-    text = f"The speed default {row.name!r} is off. Django's own: {row.django}."
+    text = f"The speed default {row.name!r} is off. Django's default: {row.django}."
     if found.state == State.INACTIVE:
         text = f"The speed default {row.name!r} is inactive: {found.evidence()}."
     hint = (
@@ -72,7 +74,7 @@ def info(row: Row) -> checks.CheckMessage:
 
 @checks.register("speed")
 def mistakes(**options: Any) -> list[checks.CheckMessage]:
-    """Return a message for each setting that slows pages without an error."""
+    """Return a message for each setting or build that slows pages without an error."""
     return [
         *databases(),
         *pools(),
@@ -115,7 +117,7 @@ def missing_from(alias: str, database: dict[str, Any]) -> list[str]:
 
 
 def pools() -> Messages:
-    """Yield databases whose connections are not used again, or for which requests must wait."""
+    """Yield databases whose connections are not reused, or for which requests must wait."""
     for alias, database in connections.settings.items():
         pooled = database.get("OPTIONS", {}).get("pool")
         if pooled and is_asgi() and not engine.active("pool"):
@@ -127,8 +129,8 @@ def pools() -> Messages:
             )
         if is_asgi() and database.get("CONN_MAX_AGE", 0) != 0:
             yield checks.Warning(
-                f"DATABASES[{alias!r}] sets CONN_MAX_AGE, but under ASGI no request uses the connection"
-                " again: each thread leaves one open until the database has no more.",
+                f"DATABASES[{alias!r}] sets CONN_MAX_AGE, but under ASGI no request reuses the"
+                " connection: each thread leaves one open until the database runs out of them.",
                 hint='Delete it; OPTIONS["pool"] has persistent connections for ASGI.',
                 id="speed.asgi-connections",
             )

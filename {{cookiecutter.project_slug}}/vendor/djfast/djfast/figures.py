@@ -12,7 +12,7 @@ NOT_SIGNIFICANT = {"no difference": "no significant difference", "inconclusive":
 
 
 class Figure(NamedTuple):
-    """What a default was measured to buy.
+    """The measured benefit of a default.
 
     Attributes:
         text: the share of what Django's own choice takes, with its interval.

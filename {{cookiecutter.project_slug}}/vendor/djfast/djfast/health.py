@@ -46,9 +46,10 @@ class Check:
     """Checks one component, always on the same thread.
 
     The thread has a persistent connection, so a probe needs no free slot on a full server; from a pool
-    it takes one, and a pool that stays exhausted is unavailable. A frozen server blocks this thread
-    only: later probes wait for the pending question instead of starting more threads, and its answer
-    ends the outage. The thread is a daemon, so it does not delay the exit of the process.
+    it takes one, and a pool that stays exhausted is unavailable. A server that hangs blocks this
+    thread only: later probes wait for the pending query instead of starting more threads, and the
+    component is available again when it returns. The thread is a daemon, so it does not delay the
+    exit of the process.
     """
 
     def __init__(self, name: str, ask: Callable[[], object]) -> None:

@@ -7,7 +7,7 @@
             abstract = True
 
 It has no fields and needs no migrations. `djfast.peers` documents the guard, `djfast.engine.instances` the
-loading of rows. A manager or query set of a project's own derives from `Manager` or `QuerySet`.
+loading of rows. A project's own managers and querysets derive from `Manager` and `QuerySet`.
 """
 
 from typing import Any, ClassVar, Self
@@ -29,7 +29,7 @@ class Model(instances.Model):
         abstract = True
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore a pickled row, whose sets are guarded again."""
+        """Restore a pickled row; rows that its related managers return are guarded again."""
         super().__setstate__(state)  # type: ignore[misc]  # django-stubs leaves it out
         if self._state.fetch_mode is models.FETCH_PEERS:  # as `Peers` is pickled
             self._state.fetch_mode = PEERS

@@ -10,9 +10,10 @@ Covered: foreign keys, one-to-one fields in both directions, generic foreign key
 `prefetch_related()`, rows with the same foreign key share one related object, read when the first of them
 needs it.
 
-Not covered: sets (`category.items`, many-to-many), `iterator()`, rows that `get()` loads one by one, rows
-unpickled from a cache. Deferred fields are loaded one by one as well: `save()` writes every field that is
-loaded, so a value loaded for another row's sake would overwrite what was saved in the meantime.
+Not covered: reverse foreign keys (`category.items`), many-to-many fields, `iterator()`, rows that
+`get()` loads one by one, rows unpickled from a cache. Deferred fields are loaded one by one as
+well: `save()` writes every loaded field, so a value loaded together with that of another row would
+overwrite what was saved in the meantime.
 
 To make a view fail on a lazy fetch, use Django's `fetch_mode(models.FETCH_RAISE)` on its query, or
 django-zeal in tests.
@@ -136,7 +137,7 @@ def warn(fetcher: Any, instance: models.Model, rows: int) -> None:
 
 
 class QuerySet[Row: models.Model](models.QuerySet[Row]):
-    """The query set of a guarded model; a project's own query sets derive from it.
+    """The queryset of a guarded model; a project's own querysets derive from it.
 
         ItemManager = djfast.models.Manager.from_queryset(ItemQuerySet)
 
@@ -153,7 +154,7 @@ class QuerySet[Row: models.Model](models.QuerySet[Row]):
         self._fetch_mode: FetchMode = PEERS
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore a pickled query set, which is guarded again."""
+        """Restore a pickled queryset, which is guarded again."""
         super().__setstate__(state)  # type: ignore[misc]  # django-stubs leaves it out
         if self._fetch_mode is models.FETCH_PEERS:  # as `Peers` is pickled
             self._fetch_mode = PEERS
@@ -173,7 +174,7 @@ class QuerySet[Row: models.Model](models.QuerySet[Row]):
 
 
 def guarded[Row](row: Row) -> Row:
-    """Give a row without peers the fetch mode of the guard, which the sets of the row inherit."""
+    """Give a row without peers the fetch mode of the guard, which its related managers inherit."""
     if isinstance(row, models.Model):  # a dictionary or a tuple, after values() or values_list()
         row._state.fetch_mode = PEERS
     return row
@@ -189,16 +190,17 @@ class Manager[Row: models.Model](models.Manager[Row]):
     _queryset_class = QuerySet  # what `from_queryset(QuerySet)` sets, for which mypy has no types
 
     def get_queryset(self) -> QuerySet[Row]:
-        """Return a query set in the fetch mode of the guard."""
+        """Return a queryset with the fetch mode of the guard."""
         found: Any = super().get_queryset()
-        # Another class of query sets starts in Django's mode. Cloning all would slow related managers.
+        # Other QuerySet classes start with Django's mode. Cloning all would slow related managers.
         rows: QuerySet[Row] = found if found._fetch_mode is PEERS else found.fetch_mode(PEERS)
         return rows
 
     def __eq__(self, other: object) -> bool:
-        """Return whether a manager is equal, also to the one that this class adds only the guard to.
+        """Return whether two managers are equal, where a manager equals its unguarded base class.
 
-        A migration of Django's user names UserManager: makemigrations must not see a change.
+        Migrations of a user model contain Django's UserManager: if the guarded one were not equal
+        to it, makemigrations would write a migration.
         """
         bases = type(self).__mro__
         plain: Any = bases[bases.index(Manager) + 1]

@@ -1,11 +1,11 @@
-"""Validate the environment of a production server, then become it: granian or gunicorn.
+"""Validate the environment variables of a production server, then exec granian or gunicorn.
 
     server.granian(["--interface=wsgi", "--blocking-threads=4"])
 
 The application is the one that `ASGI_APPLICATION` or `WSGI_APPLICATION` of the settings names.
 Environment variables: `HOST` (default 127.0.0.1), `PORT` (8000), `WEB_CONCURRENCY` (one process per
 core: fewer leave cores idle, more only share them). Settings, all optional: `LOCAL_HTTP` (plain HTTP
-for this machine only) and `TRUSTED_PROXY` (whose X-Forwarded-* headers are believed).
+for this machine only) and `TRUSTED_PROXY` (whose X-Forwarded-* headers are trusted).
 """
 
 import os
@@ -40,7 +40,7 @@ class Listen(NamedTuple):
 
 
 def granian(options: Sequence[str]) -> Never:
-    """Become granian with `options`, on the address that the environment variables configure.
+    """Exec granian with `options`, on the address that the environment variables configure.
 
     In development, ASGI applications are restarted when a file changes: `runserver` is WSGI only.
 
@@ -54,7 +54,7 @@ def granian(options: Sequence[str]) -> Never:
 
 
 def gunicorn(options: Sequence[str]) -> Never:
-    """Become gunicorn with `options`, on the address that the environment variables configure.
+    """Exec gunicorn with `options`, on the address that the environment variables configure.
 
     In development, ASGI applications are restarted when a file changes: `runserver` is WSGI only.
 
@@ -93,8 +93,8 @@ def application() -> object:
     """Return the application in a worker of granian, which leaves X-Forwarded-* to the application."""
     from granian.utils import proxies
 
-    # A worker starts with granian's own handler, which ignores what is sent to the worker: without
-    # this, a stop during the start took GRACE seconds.
+    # granian's handler in a worker ignores SIGTERM: without this line, a stop during startup takes
+    # GRACE seconds.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # Ctrl-C reaches the workers too; with the SIGTERM that granian then sends, a worker hangs.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -117,10 +117,10 @@ def built(root: Path) -> bool:
 
 
 def listen() -> Listen:
-    """Return where to listen, after checking everything that must be true before a server starts.
+    """Return where to listen, after checking the variables, the static files and the port.
 
     Raises:
-        SystemExit: something is not; the message says what to set.
+        SystemExit: a check failed; the message names what to set.
     """
     positive = validate.Range(min=1)
     try:

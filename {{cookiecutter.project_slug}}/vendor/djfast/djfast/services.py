@@ -96,7 +96,7 @@ class Services:
             home.mkdir(mode=0o700, exist_ok=True)
             home = home.resolve()
             if _read(home / "project") != ascii(str(self.project)):
-                for server in SERVERS:  # since the project was moved, they look in the old place
+                for server in SERVERS:  # the project was moved; a running server uses the old path
                     _stop(home, server)
                 _write(home / "project", ascii(str(self.project)))
             yield home
@@ -203,10 +203,11 @@ SERVERS = (
 
 
 def _link(link: Path, base: str | Path) -> None:
-    """Make .services/ a link to a folder below `base`, on a path where `nobody` may pass.
+    """Make .services/ a link to a folder below `base`, on a path that `nobody` can access.
 
-    Root's servers run as `nobody`, and no folder on the way to the project is opened to it. A file in
-    the folder has the inode of its link, which differs from that of a copied link.
+    Root's servers run as `nobody`, which may have no access to the folders above the project; their
+    permissions are not changed. The file `inode` in the folder identifies its link: the inode of a
+    copied link differs.
     """
     if link.is_dir() and not link.is_symlink():
         raise OSError(f"{link} is a normal user's: run this as that user, or delete it")

@@ -159,11 +159,11 @@ def compact(root: Any, text: bytes, kind: str) -> bytes:
 
 
 def instead(comment: Any, text: bytes, kind: str) -> bytes:
-    """Return what separates the tokens around a comment as the comment does."""
+    """Return the replacement for a comment, which keeps the tokens around it separate."""
     if kind == "js":
         return b"\n" if re.search(rb"[\r\n]", comment.text) else b" "
     around = text[comment.start_byte - 1 : comment.start_byte] + text[comment.end_byte :][:1]
-    # Between two tokens of CSS a space would be a combinator, and nothing would join them.
+    # Between two CSS tokens a space can be a combinator, and no separator would merge them.
     return b"" if len(around) < 2 or around.strip() != around else b"/**/"
 
 

@@ -3,11 +3,9 @@
     application = StaticFiles(get_wsgi_application())         # wsgi.py
     application = StaticFilesASGI(get_asgi_application())     # asgi.py
 
-As middleware of Django, WhiteNoise costs each file a request object and the middleware above it. Around the
-application it reads no settings. This is both: its middleware, which reads `WHITENOISE_*`, used as a wrapper.
-
-Of the packages that do this for ASGI, one opens a thread pool for each file and the other sends neither Vary
-nor 304. This is WhiteNoise itself, so ASGI and WSGI give the same responses.
+WhiteNoise's middleware needs a request object and the middleware above it for each file; WhiteNoise
+around the application needs neither, but reads no settings. Here its middleware, which reads
+`WHITENOISE_*`, is used as a wrapper. ASGI and WSGI give the same responses.
 https://whitenoise.readthedocs.io/en/stable/django.html#available-settings
 """
 

@@ -30,8 +30,8 @@ class Observation(NamedTuple):
     Attributes:
         row: the default.
         state: its state in this process, or `ERROR`.
-        evidence: what shows it, or the error that looking at it raised.
-        figure: what it was measured to buy.
+        evidence: the text that explains the state, or the error raised while computing it.
+        figure: its measured benefit.
     """
 
     row: Row

@@ -12,9 +12,9 @@ from django.utils.module_loading import import_string
 def base_model() -> Any:
     """Return the base class of the project's own models, as the project states it.
 
-    `BENCH_BASE_MODEL` of a measured process wins. A project states its base in `BASE_MODEL` of
-    benchmarks/pages.py; one generated before djfast was a library has speed.peers. Any other project
-    gets Django's.
+    `BENCH_BASE_MODEL` of a measured process takes precedence. A project states its base in
+    `BASE_MODEL` of benchmarks/pages.py; one generated before djfast was a library has speed.peers.
+    Any other project gets Django's.
     """
     if name := getattr(settings, "BENCH_BASE_MODEL", ""):
         return import_string(name)

@@ -45,7 +45,7 @@ def fragment_cache() -> BaseCache:
 
 
 def serializable(part: Any) -> Any:
-    """Return what represents a part of a key in JSON: of a model object, its primary key."""
+    """Return a part of a key as JSON can encode it: the label and primary key of a model object."""
     return [part._meta.label, part.pk] if isinstance(part, Model) else str(part)
 
 
@@ -82,7 +82,7 @@ def each(
     """
     cache, fields = fragment_cache(), version.replace(",", " ").split()
     if not fields:
-        raise ValueError("Name, in quotes, the field by which a row is known to have changed.")
+        raise ValueError('Write the field that changes with a row, in quotes: by "updated".')
     if items is None:
         return []
     items = items.object_list if isinstance(items, Page) else items
@@ -124,7 +124,7 @@ def field(item: Any, path: str) -> Any:
         except AttributeError:
             if item is None:
                 return None
-            raise ValueError(f"{type(item).__name__} has no {name!r} to know a row by.") from None
+            raise ValueError(f"{type(item).__name__} has no field {name!r}: fix `by`.") from None
     return item
 
 
@@ -134,7 +134,7 @@ def slim_rows(items: Any, fields: list[str], lazy: bool) -> tuple[Any, Iterable[
     Args:
         items: a queryset, or objects.
         fields: names of the versions.
-        lazy: whether to make a query (with the first use of the result) for what the objects have.
+        lazy: whether `items` is an unevaluated queryset; a small query then reads the versions.
     """
     if lazy:
         return items.values_list("pk", *fields), repeat([items.model._meta.label, items.db])

@@ -1,4 +1,4 @@
-"""Release id: part of the keys of cached pages, fragments and templates, which outlive a deployment."""
+"""Release id: part of the keys of cached pages and fragments, which outlive a deployment."""
 
 import os
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ import djfast
 
 @cache
 def build() -> str:
-    """Return an id of the running release, which a change of its files changes.
+    """Return an id of the running release, which differs if one of its files does.
 
     It covers the project's Python code and templates, this library, the manifests of the static files
     and the versions of all installed packages. It does not depend on where these are installed, so all

@@ -3,9 +3,9 @@
 A value that many requests read within a second costs one round trip instead of one for each. A copy is
 the bytes that Redis returned, so every caller gets an object of its own.
 
-A process sees its own writes at once and those of other processes after at most `LOCAL_SECONDS`; the
-same holds for the end of a timeout. Only `get` and `get_many` read copies: `has_key`, `ttl` and all
-other methods ask Redis. A missing key is not remembered, because the caller is about to set it.
+A process sees its own writes at once, and those of other processes and the end of a timeout after
+at most `LOCAL_SECONDS`. Only `get` and `get_many` read copies: `has_key`, `ttl` and all other
+methods query Redis. A miss is not cached, because the caller is about to set the key.
 """
 
 import inspect
@@ -24,7 +24,7 @@ from djfast.cache.redis import PrefixClient
 
 LIFE = 1.0  # seconds
 LIMIT = 8 * 2**20  # bytes per process
-OVERHEAD = 300  # bytes of a copy beside its key and value, measured with the dictionary
+OVERHEAD = 300  # bytes of a copy beside its key and value: dictionary entry, tuple and expiry
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def discards_all(method: str) -> Any:
 
 
 class Reader:
-    """The reading half of a Redis connection: returns copies, and asks Redis for the rest at once.
+    """The read methods of a Redis connection: return copies, fetch the rest in one round trip.
 
     django-redis passes a connection from method to method as `client`, so its own code for versions,
     decoding and errors also works on copies.
@@ -133,7 +133,7 @@ class TieredClient(PrefixClient):
         LOCAL_SECONDS: the age limit of a copy, counted from before Redis was asked; default: 1. With
             0 there are no copies.
         LOCAL_BYTES: the size limit of the copies of this process; default: 8 MiB. All aliases share
-            the memory, and a copy of an alias with a lower limit evicts others until it holds.
+            the memory; storing a copy for an alias with a lower limit evicts down to that limit.
 
     While Redis is unreachable, copies are used until they reach their age limit.
 

@@ -1,4 +1,4 @@
-"""Replacements for parts of Django: the switch, and the proof that Django is still what they replace.
+"""Replacements for parts of Django: the switch, and the check that Django's code is unchanged.
 
 `DJFAST_ENGINE` (default True) turns all modules off with False, or on by name with a collection of names.
 A module is active if it is chosen and every Django function that it re-implements or relies on has the
@@ -33,7 +33,7 @@ MODULES = ("urls", "loops", "formats", "instances", "handler", "connections", "p
 
 
 class State:
-    """What is known about this process.
+    """The state of the engine in this process.
 
     Attributes:
         changed: by module, the Django functions that differ from its fingerprints.
@@ -45,7 +45,7 @@ class State:
         self.active: dict[str, bool] = {}
 
     def clear(self) -> None:
-        """Forget everything, so that settings and Django are read again."""
+        """Discard both, so that the setting and Django's source are read again."""
         self.changed.clear()
         self.active.clear()
 

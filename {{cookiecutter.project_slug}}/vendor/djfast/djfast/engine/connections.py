@@ -90,7 +90,7 @@ CHECKS = HealthChecks()
 
 
 def is_due(wrapper: Any) -> bool:
-    """Return whether Django would check a connection, in the way that is known here."""
+    """Return whether Django would check a connection with the code that this module replaces."""
     if (
         getattr(wrapper.connection, "pgconn", None) is None  # closed, or not of psycopg 3
         or wrapper.health_check_done is not False  # by Django or a PendingCheck

@@ -3,8 +3,9 @@
     from djfast.engine.handler import get_asgi_application
 
 Django's handler changes threads for a synchronous view and again for each middleware before and after it,
-which takes most of the time of a small page. Here the view decides: an async view is answered by Django's
-handler on the event loop, any other by the synchronous middleware chain in a thread. Responses are the same.
+which takes most of the time of a small page. Here an async view is run by Django's handler
+on the event loop, any other by the synchronous middleware chain in a thread. Responses are the
+same.
 Each middleware exists twice, once for either chain: state on its instance is not shared between them.
 """
 

@@ -1,4 +1,4 @@
-"""Rows become objects without `Model.__init__`; the managers of many-to-many sets are copied.
+"""Rows become objects without `Model.__init__`; managers of many-to-many fields are copied.
 
 `djfast.models.Model` derives from `Model`. Django's constructor accepts positional and keyword arguments,
 defaults and related objects; a row from the database needs only its values set. The manager behind

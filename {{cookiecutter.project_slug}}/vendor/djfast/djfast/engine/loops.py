@@ -3,7 +3,7 @@
 In the `builtins` of Django's template engine this module replaces the `for` tag of all templates. Output
 and errors are Django's, and the technical 500 page names the line of the template. A loop is compiled
 when it has shown `ENOUGH` rows; before, compiling would cost more than it saves. Where
-`string_if_invalid` is set, or the context has a class of its own, Django's loop runs.
+`string_if_invalid` is set, or the context is of a custom class, Django's loop runs.
 
 `Loop` is adapted from django.template.defaulttags.ForNode.
 Copyright (c) Django Software Foundation and individual contributors, BSD-3-Clause: see LICENSE.

@@ -36,7 +36,7 @@ REPLACES = {
 }
 RECENT = 2.0  # seconds: longer than most requests, also of a process that has just started
 UNCHECKED = 10  # seconds after its last use that a quiet connection is lent without a query
-STEP = 0.05  # seconds between two looks at what is in use
+STEP = 0.05  # seconds between two polls of what is in use
 RECEIVER = "djfast.engine.pool"  # the dispatch_uid
 
 INHERITED: list[Any] = []  # connections of a parent process: closing them would end its sessions
@@ -47,7 +47,7 @@ class LendingPool:
 
     Attributes:
         idle: connections, and when each came back in monotonic seconds; the newest is last.
-        lent: when each connection was lent. Weak, so that it forgets those that nobody has any more.
+        lent: when each connection was lent. Keys are weak: unreferenced connections are dropped.
         opened: the number of connections that were opened in this process.
     """
 
@@ -77,7 +77,7 @@ class LendingPool:
         self.is_closed = False
 
     def current_target(self) -> tuple[Any, ...]:
-        """Return what the settings say now, which a test run changes, about the database to connect to."""
+        """Return name, host, port and user from the current settings, which a test run changes."""
         return tuple(self.database[name] for name in ("NAME", "HOST", "PORT", "USER"))
 
     def open(self) -> None:
@@ -114,7 +114,7 @@ class LendingPool:
             connection.close()
 
     def new(self) -> Any:
-        """Open a connection, for which `opening` was already raised."""
+        """Open a connection; the caller has already incremented `opening`."""
         try:
             connection = self.wrapper.Database.connect(**self.parameters)
             self.wrapper._configure_connection(connection)

@@ -68,11 +68,11 @@ class PersistentConnections(Row):
         if connection.settings_dict["CONN_MAX_AGE"] == 0:
             return f"{name}, closed at the end of the request"
         if not connection.settings_dict["CONN_HEALTH_CHECKS"]:
-            return f"{name}, used again without a health check"
+            return f"{name}, reused without a health check"
         if connection.close_at is None:
             return f"{name}, without an age limit"
         left = max(connection.close_at - time.monotonic(), 0)
-        return f"{name}, used again for another {left:.0f} s"
+        return f"{name}, reused for another {left:.0f} s"
 
     def revert(self, settings: Settings) -> Overrides:
         return changed(settings, CONN_MAX_AGE=0, CONN_HEALTH_CHECKS=False)

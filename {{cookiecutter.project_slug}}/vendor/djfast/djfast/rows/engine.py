@@ -181,7 +181,7 @@ class NPlusOneGuard(Row):
         lost = [
             model._meta.label
             for model in models
-            # Not its query set: a manager may need a request or a tenant to make one.
+            # Not its queryset: a manager may need a request or a tenant to make one.
             if not isinstance(model._default_manager, Manager)
         ]
         if lost:

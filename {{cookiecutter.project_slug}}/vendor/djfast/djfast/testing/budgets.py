@@ -5,8 +5,8 @@
 "/shop/" is the page as an anonymous visitor gets it, "/shop/ signed in" as a signed-in one does. A
 limit that is left out is not checked:
 
-    queries          of a second request, when everything that can be cached is
-    duplicates       of these, the ones that repeat the SQL of another one with other parameters
+    queries          of a second request, when caches are filled
+    duplicates       of these, the ones whose SQL, without its parameters, was already executed
     bytes            of the page as the production server sends it, compressed
     static_requests  files that the page and its stylesheets name, without what a script would load
     static_bytes     of these files, compressed
@@ -59,7 +59,7 @@ class Query(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """What a page costs of one limit, and where that comes from, the largest first."""
+    """The cost of a page under one limit, and its causes, the largest first."""
 
     number: int
     causes: list[str]
@@ -200,7 +200,7 @@ class Budget:
         sent = visit.server.get(visit.path, accept_encoding=ENCODINGS, **visit.headers)
         if sent.status != 200:
             answer = f"{sent.status} {sent.headers.get('location', '')}".strip()
-            pytest.fail(f"{entry} answers {answer}: correct it, or delete the line.", pytrace=False)
+            pytest.fail(f"{entry}: status {answer}. Correct it, or delete the line.", pytrace=False)
         encoding = sent.headers["content-encoding"] or "they are"
         page = f"{visit.path}  {len(visit.html.encode()):,} bytes, sent as {encoding}"
         times = Counter(query.sql for query in queries)

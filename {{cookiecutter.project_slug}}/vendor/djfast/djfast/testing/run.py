@@ -1,9 +1,10 @@
-"""An id of each run of the tests, for the keys of its caches: a run finds nothing from another one.
+"""An id for each test run, as part of its cache keys: a run reads nothing that another one cached.
 
     prefix = "shop" + (f"-test-{run_id()}" if is_test() else "")
 
-Under Django's runner each process has an id of its own, as its memory would be. Under pytest, a process of
-pytest-xdist shares its id with the servers and commands that its tests start.
+Under Django's runner each process has its own id, so caches are separate, as with LocMemCache.
+Under pytest, a worker of pytest-xdist shares its id with the servers and commands that its tests
+start.
 """
 
 import os
@@ -28,7 +29,7 @@ def run_id() -> str:
     worker = os.environ.get("PYTEST_XDIST_WORKER", "")
     if is_django_runner():
         return id_of_process()
-    # Inherited from another pytest, unless that one has made this process to share its work.
+    # A pytest process makes a new id; only a worker of pytest-xdist keeps the one that it inherits.
     if VARIABLE not in os.environ or ("pytest" in sys.modules and not worker):
         os.environ[VARIABLE] = secrets.token_hex(4)
     return os.environ[VARIABLE] + worker

@@ -37,15 +37,15 @@ from djfast.cache.pages.store import (
     unpack,
 )
 
-# Cookie of a client that has just changed something: it is served no copies...
+# Cookie of a client whose request called `invalidate`: its next requests bypass the copies.
 FRESH = "djfast_fresh"
-FRESH_AGE = 2  # seconds: ...for longer than these are used
+FRESH_AGE = 2  # seconds: longer than a process uses a copy
 GONE = {301, 308, 404, 410}  # statuses: the page has ceased to exist
 
 View = Callable[..., Any]
 
 logger = logging.getLogger(__name__)
-_changed: ContextVar[bool] = ContextVar("changed", default=False)  # whether this request did
+_changed: ContextVar[bool] = ContextVar("changed", default=False)  # by a call of `invalidate`
 
 
 class Render:
@@ -93,7 +93,7 @@ class Render:
         return response
 
     def finish(self, response: Any) -> None:
-        """Store the finished response if others may have it, and send it in the form they get."""
+        """Store the finished response if it may be shared, and send it as if it were cached."""
         try:
             vary = vary_names(response) - {"accept-encoding"}
             patch_vary_headers(response, ("Accept-Encoding", "Cookie"))
@@ -290,9 +290,10 @@ def invalidate(*tags: str, using: str | None = None) -> None:
 
 
 class PageCacheMiddleware:
-    """Stores finished responses. Its place is below ConditionalGet, above all that changes a page.
+    """Stores finished responses of cached views.
 
-    Middleware below it also processes responses from the cache.
+    Place it below compression, conditional GET and any middleware that changes the body of a page,
+    and above SessionMiddleware. Middleware below it processes a page again on each cache hit.
     """
 
     sync_capable = async_capable = True

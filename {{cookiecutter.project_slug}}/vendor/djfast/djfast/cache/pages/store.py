@@ -127,7 +127,7 @@ class Lease(Enum):
 
 @dataclass
 class Entry:
-    """What one request knows about a page in the store."""
+    """The state of one request for a page in the store."""
 
     key: str
     began: float  # monotonic seconds
@@ -138,7 +138,7 @@ class Entry:
 
 
 class PageStore:
-    """Pages in Redis, and all that one process knows about them.
+    """Pages in Redis, and the state of this process.
 
     Attributes:
         copies: pages that this process has read or rendered within the last second.
