@@ -13,6 +13,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from django.conf import settings
 from whitenoise import WhiteNoise
 from whitenoise.middleware import WhiteNoiseMiddleware
 
@@ -45,7 +46,7 @@ class StaticFilesASGI(StaticFiles):
         """Send the file at the path, or call the application if there is none."""
         file = None
         if scope["type"] == "http":
-            path = scope["path"].removeprefix(scope.get("root_path", ""))
+            path = path_info(scope)
             file = self.find_file(path) if self.autorefresh else self.files.get(path)
         if file is None:
             await self.application(scope, receive, send)
@@ -61,6 +62,13 @@ class StaticFilesASGI(StaticFiles):
                     if len(chunk) == CHUNK:
                         await asyncio.sleep(0)  # other requests continue while a long file is sent
         await send({"type": "http.response.body"})
+
+
+def path_info(scope: Message) -> str:
+    """Return the path below the site's own, as Django's ASGIRequest does."""
+    path: str = scope["path"]
+    script_name = (settings.FORCE_SCRIPT_NAME or scope.get("root_path", "")).rstrip("/")
+    return path[len(script_name) :] if path.startswith(f"{script_name}/") else path
 
 
 def as_environ(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:
