@@ -14,9 +14,8 @@ import re
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import django
@@ -31,7 +30,6 @@ MARKER = ".made-by-config-build"  # the file in STATIC_ROOT that lists the files
 MANIFESTS = {"staticfiles.json", "manifest.json"}  # name other files, so they are published last
 HASHED = re.compile(r"[.-][0-9a-f]{12}\.")
 FOLDER = ".build-"  # begins the name of the folder of a build
-ABANDONED = 3600  # seconds: such a folder that is older belongs to a build that was killed
 
 # Production settings require these; no step uses them.
 UNUSED = {
@@ -49,41 +47,46 @@ def build() -> None:
         SystemExit: the build failed; the message says why, and STATIC_ROOT is as before.
     """
     os.environ.update(UNUSED)
-    django.setup()
     root = Path(settings.STATIC_ROOT)
-    claim(root)
-    with tempfile.TemporaryDirectory(prefix=FOLDER, dir=root, ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        settings.STATIC_ROOT = name
-        bundles, skipped = collect(folder)
-        published = publish(folder, root)
+    try:
+        with (
+            claimed(root),
+            tempfile.TemporaryDirectory(
+                prefix=FOLDER, dir=root, ignore_cleanup_errors=True
+            ) as name,
+        ):
+            settings.STATIC_ROOT = name  # before apps load, which may look at it
+            folder = Path(name)
+            django.setup()
+            bundles, skipped = collect(folder)
+            published = publish(folder, root)
+    except OSError as error:
+        sys.exit(f"The build failed: {error}")
     for line in skipped:
         print(f"Served as single files, not as a bundle: {line}")
     compressed = sum(path.endswith(".br") for path in published)
     print(f"{bundles} bundles, {compressed} files with brotli, in {root}")
 
 
-def claim(root: Path) -> None:
-    """Create STATIC_ROOT, or check that a build made it; delete what a killed build left.
+@contextmanager
+def claimed(root: Path) -> Iterator[None]:
+    """Create STATIC_ROOT, or check that a build made it; wait while another build runs.
 
     Raises:
-        SystemExit: the folder has files that no build made, or cannot be written.
+        SystemExit: the folder has files that no build made.
     """
-    marker = root / MARKER
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        if not marker.exists():
-            if any(not path.name.startswith(FOLDER) for path in root.iterdir()):
-                sys.exit(
-                    f"STATIC_ROOT={root} has files that no build made: set it to an empty folder."
-                )
-            marker.write_text("[]", "utf-8")
-    except OSError as error:
-        sys.exit(f"STATIC_ROOT={root} cannot be written: {error.strerror}.")
-    for path in root.glob(f"{FOLDER}*"):
-        with suppress(OSError):
-            if time.time() - path.stat().st_mtime > ABANDONED:
-                shutil.rmtree(path)
+    root.mkdir(parents=True, exist_ok=True)
+    names = [path.name for path in root.iterdir() if not path.name.startswith(FOLDER)]
+    if names and MARKER not in names:
+        sys.exit(f"STATIC_ROOT={root} has files that no build made: set it to an empty folder.")
+    with (root / MARKER).open("a", encoding="utf-8") as file:
+        with suppress(ImportError, OSError):  # on Windows and on file systems without locks
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+            for path in root.glob(f"{FOLDER}*"):
+                shutil.rmtree(path, ignore_errors=True)  # of a build that was killed
+        yield
 
 
 def collect(folder: Path) -> tuple[int, list[str]]:
@@ -99,7 +102,8 @@ def collect(folder: Path) -> tuple[int, list[str]]:
     try:
         call_command("collectstatic", interactive=False, verbosity=0, stderr=said)
         check_static_links()
-        return bundled(folder) if apps.is_installed("compressor") else (0, [])
+        offline = apps.is_installed("compressor") and settings.COMPRESS_OFFLINE
+        return bundled(folder) if offline else (0, [])
     except (CommandError, ValueError) as error:
         text = re.sub(r" with <[^>]*>", "", f"{said.getvalue()} {error}")
         sys.exit(f"The build failed: {' '.join(text.split())}")
@@ -126,10 +130,10 @@ def bundled(folder: Path) -> tuple[int, list[str]]:
     """Make the bundles, and compress them as collectstatic has compressed all other files."""
     from djfast import bundles
 
-    settings.COMPRESS_ROOT = str(folder)
     before = {*folder.rglob("*")}
     found = bundles.make(folder)
-    compressor = Compressor(quiet=True)
+    extensions = getattr(settings, "WHITENOISE_SKIP_COMPRESS_EXTENSIONS", None)
+    compressor = Compressor(extensions=extensions, quiet=True)
     for path in {*folder.rglob("*")} - before:
         if path.is_file() and compressor.should_compress(path.name):
             compressor.compress(str(path))
@@ -139,7 +143,8 @@ def bundled(folder: Path) -> tuple[int, list[str]]:
 def publish(folder: Path, root: Path) -> list[str]:
     """Move the files of a build into STATIC_ROOT, and delete those that no page links any more.
 
-    The hashed files of the build before stay for the pages that caches and browsers still have.
+    The hashed files of the build before stay for the pages that caches and browsers still have. Only files
+    that a build has made are deleted.
 
     Args:
         folder: of the new build.
@@ -150,21 +155,29 @@ def publish(folder: Path, root: Path) -> list[str]:
     """
     marker = root / MARKER
     try:
-        before = set(json.loads(marker.read_text("utf-8")))
-    except ValueError:  # of a version whose marker was empty
-        before = {path.relative_to(root).as_posix() for path in files(root)}
+        before: dict[str, int] = json.loads(marker.read_text("utf-8"))  # path: how many builds ago
+    except ValueError:  # empty: no build has ended, or one of a version that listed nothing
+        before = {path.relative_to(root).as_posix(): 0 for path in files(root)}
     new = [path.relative_to(folder).as_posix() for path in files(folder)]
+    now = dict.fromkeys(new, 0)
+    # First, so that a build that is killed from here on leaves no file that nobody knows.
+    marker.write_text(json.dumps(before | now), "utf-8")
     for name in sorted(
         new, key=lambda name: (Path(name).name in MANIFESTS, not HASHED.search(name))
     ):
         target = root / name
         target.parent.mkdir(parents=True, exist_ok=True)
         (folder / name).replace(target)
-    marker.write_text(json.dumps(sorted(new)), "utf-8")
-    keep = {*new, MARKER, *(name for name in before if HASHED.search(name))}
-    for path in files(root):
-        if path.relative_to(root).as_posix() not in keep:
-            path.unlink()
+    current = {name for name, age in before.items() if age == 0}
+    step = 0 if current == {*new} else 1  # the same build again makes none older
+    now |= {
+        name: age + step
+        for name, age in before.items()
+        if name not in now and HASHED.search(name) and age + step < 2
+    }
+    for name in {*before} - {*now, MARKER}:
+        (root / name).unlink(missing_ok=True)
+    marker.write_text(json.dumps(now), "utf-8")
     return new
 
 
