@@ -10,7 +10,8 @@ from django.template import TemplateDoesNotExist, TemplateSyntaxError, engines
 from django.template.backends.django import DjangoTemplates
 from django.templatetags.static import StaticNode
 
-SUFFIXES = {".htm", ".html", ".txt", ".xhtml", ".xml"}
+SUFFIXES = {".css", ".htm", ".html", ".j2", ".jinja", ".jinja2", ".js", ".json", ".md", ".svg"}
+SUFFIXES |= {".txt", ".webmanifest", ".xhtml", ".xml"}
 
 
 class Missing(NamedTuple):
@@ -33,15 +34,23 @@ def missing() -> Iterator[Missing]:
     """Yield the files that the templates of all engines name, and that the storage does not have."""
     packages = {Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")}
     for engine in engines.all():
-        for folder in engine.template_dirs:
-            for path in sorted(Path(folder).rglob("*")):
-                if path.suffix not in SUFFIXES or not path.is_file():
-                    continue
-                third_party = any(path.resolve().is_relative_to(one) for one in packages)
-                named = in_django if isinstance(engine, DjangoTemplates) else in_jinja2
-                for line, name in named(engine, path.relative_to(folder).as_posix()):
-                    if not exists(name):
-                        yield Missing(path, line, name, third_party)
+        named = in_django if isinstance(engine, DjangoTemplates) else in_jinja2
+        for name, path in sorted(templates(engine).items()):
+            third_party = any(path.resolve().is_relative_to(one) for one in packages)
+            if b"static" in path.read_bytes():
+                for line, file in named(engine, name):
+                    if not exists(file):
+                        yield Missing(path, line, file, third_party)
+
+
+def templates(engine: Any) -> dict[str, Path]:
+    """Return the templates of an engine by name; of those with the same name, the one that it loads."""
+    found: dict[str, Path] = {}
+    for folder in engine.template_dirs:
+        for path in Path(folder).rglob("*"):
+            if path.suffix in SUFFIXES and path.is_file():
+                found.setdefault(path.relative_to(folder).as_posix(), path)
+    return found
 
 
 def in_django(engine: Any, name: str) -> Iterator[tuple[int, str]]:
@@ -52,7 +61,7 @@ def in_django(engine: Any, name: str) -> Iterator[tuple[int, str]]:
         return  # a page that uses it fails in development, too
     for node in template.nodelist.get_nodes_by_type(StaticNode):
         path = node.path.var
-        if isinstance(path, str):  # a variable otherwise
+        if isinstance(path, str) and not node.path.filters:  # otherwise the context decides
             yield node.token.lineno, path
 
 
