@@ -218,7 +218,7 @@ def test_a_field_that_does_not_exist_is_an_error_in_development_too(dummy: bool)
     with override_settings(CACHES=settings.CACHES | {fragments.ALIAS: off if dummy else CACHE}):
         with pytest.raises(FieldError, match="Choices are"):
             page.render(Context({"rows": base()}))
-        with pytest.raises(ValueError, match="Permission has no 'x'"):
+        with pytest.raises(ValueError, match="Permission has no field 'x'"):
             page.render(Context({"rows": list(base())}))
 
 
@@ -272,8 +272,8 @@ def test_threads_can_render_one_template_at_the_same_time() -> None:
     ("rows", "head", "words"),
     [
         (lambda: base().values("pk"), "'name'", "leave out values"),
-        (lambda: [{"pk": 1, "name": "a"}], "'name'", "dict has no 'pk'"),
-        (base, "''", "Name, in quotes, the field"),
+        (lambda: [{"pk": 1, "name": "a"}], "'name'", "dict has no field 'pk'"),
+        (base, "''", "Write the field that changes"),
     ],
 )
 def test_rows_without_a_version_are_an_error(rows: Any, head: str, words: str) -> None:
