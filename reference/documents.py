@@ -8,6 +8,7 @@ docs/results/. So does the file of figures that the library brings along, which 
 first `make bench`.
 """
 
+import json
 import re
 import statistics
 import sys
@@ -306,6 +307,28 @@ def pythons(argument: str, charts: Charts) -> Iterator[str]:
         yield from comparison(name, charts)
 
 
+def packages(argument: str, charts: Charts) -> Iterator[str]:
+    """Show what tests/packages found: a line for each package, a column for each project."""
+    paths = sorted((RESULTS / "packages").glob("*.json"))
+    found = {path.stem: json.loads(path.read_text("utf-8")) for path in paths}
+    counted = next(one for name, one in found.items() if "-wsgi-" in name)
+    lines = []
+    for name, row in sorted(counted["packages"].items()):
+        equal = [same(one["packages"][name]["equal"]) for one in found.values()]
+        stock, own = row["queries"]
+        lines.append([f"{name} {row['version']}", row["used"], *equal, f"{stock} → {own}"])
+    yield table(" | ".join(["package", "what was used", *found, "queries"]), lines)
+    known = {tuple(sorted(one["conditions"].items())) for one in found.values()}
+    for conditions in map(dict, sorted(known)):
+        yield "Django {django}, Python {python}, at commit {commit}.".format(**conditions)
+
+
+def same(equal: dict[str, bool]) -> str:
+    """Return in how many combinations a package gave what it gives under stock Django."""
+    differs = [name for name, one in equal.items() if not one]
+    return f"differs: {'; '.join(differs)}" if differs else f"equal in {len(equal)}"
+
+
 BLOCKS = {
     block.__name__: block
     for block in (
@@ -317,6 +340,7 @@ BLOCKS = {
         defaults,
         expiry,
         headline,
+        packages,
         pythons,
     )
 }

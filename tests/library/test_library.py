@@ -13,7 +13,7 @@ PROOFS = sorted(path.name for path in (ROOT / "tests/library").iterdir() if path
 PROOFS = [name for name in PROOFS if name != "__pycache__"]
 # Jinja2, because that project has both engines; what a proof needs beside it.
 ANSWERS = {"handler": {"interface": "asgi"}, "pool": {"interface": "asgi"}}
-PACKAGES = ["hypothesis", "html5lib", "trio"]
+PACKAGES = ["hypothesis", "html5lib", "trio", "gunicorn", "h2"]
 PACKAGES += ["django-model-utils", "django-dirtyfields", "django-lifecycle"]
 
 PRODUCTION = {

@@ -4,13 +4,15 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from conftest import Server
+from conftest import Run, Server, serving
 
 Visitor = Callable[..., BrowserContext]
 
@@ -235,9 +237,14 @@ def test_every_panel_of_the_toolbar_opens_without_a_breach_of_the_policy(
     page.locator("#djShowToolBarButton").click()
     for panel in (
         "SpeedPanel",
+        "HistoryPanel",
+        "TimerPanel",
+        "HeadersPanel",
+        "RequestPanel",
         "SQLPanel",
         "CachePanel",
         "TemplatesPanel",
+        "StaticFilesPanel",
     ):
         page.locator(f"a.{panel}").click()
         content = page.locator(f"#djDebug #{panel} .djDebugPanelContent, #djDebug #{panel}")
@@ -247,3 +254,153 @@ def test_every_panel_of_the_toolbar_opens_without_a_breach_of_the_policy(
             assert "persistent connections" in content.first.inner_text()
     assert errors == []
     assert page.evaluate("violations") == []
+
+
+# A site with inline scripts and styles, each as the README of the project says.
+POLICY = {
+    "policy_settings.py": """
+from config.settings import *
+
+CONSTANT = "document.body.dataset.hash = 1"
+HASH = "'sha256-PBeTPejUeZphx3g+BWYxyaK+LFxt7X/2iU5Cu3K4iFA='"
+ROOT_URLCONF = "policy_urls"
+SECURE_CSP = {**SECURE_CSP, "script-src": [*SECURE_CSP["script-src"], HASH]}
+""",
+    "policy_urls.py": """
+from config.urls import urlpatterns as project
+from django.conf import settings
+from django.http import HttpResponse
+from django.template import engines
+from django.urls import path
+from django.utils.csp import CSP
+from django.views.decorators.csp import csp_override
+
+PAGE = "<!doctype html><title>Page</title><body>%s</body>"
+INLINE = '<div style="width: 7px">x</div><script>document.body.dataset.ran = 1</script>'
+NONCE = (
+    '<style nonce="{{ csp_nonce }}">div { width: 7px }</style><div>x</div>'
+    '<script nonce="{{ csp_nonce }}">document.body.dataset.ran = 1</script>'
+)
+
+
+def inline(request):
+    return HttpResponse(PAGE % INLINE)
+
+
+def nonce(request):
+    return HttpResponse(engines["django"].from_string(PAGE % NONCE).render({}, request))
+
+
+def constant(request):
+    return HttpResponse(PAGE % f"<script>{settings.CONSTANT}</script>")
+
+
+@csp_override({
+    **settings.SECURE_CSP,
+    "script-src": [CSP.SELF, CSP.UNSAFE_INLINE],
+    "style-src": [CSP.SELF, CSP.UNSAFE_INLINE],
+})
+def relaxed(request):
+    return HttpResponse(PAGE % INLINE)
+
+
+urlpatterns = [
+    path("inline/", inline),
+    path("nonce/", nonce),
+    path("hash/", constant),
+    path("relaxed/", relaxed),
+    path("fails/", lambda request: 1 / 0),
+    *project,
+]
+""",
+}
+
+
+@pytest.fixture(scope="session")
+def policed(
+    served: Server, run: Run, clean_environment: dict[str, str], tmp_path_factory: Any
+) -> Iterator[dict[str, Server]]:
+    """The development and the production server of the project, with the site of POLICY."""
+    folder: Path = tmp_path_factory.mktemp("policy")
+    for name, text in POLICY.items():
+        (folder / name).write_text(text.lstrip(), "utf-8")
+    env = clean_environment | {
+        "DJANGO_SETTINGS_MODULE": "policy_settings",
+        "PYTHONPATH": f"{folder}:{served.project}",
+    }
+    production = env | {"DEBUG": "0", "LOCAL_HTTP": "1"}
+    with ExitStack() as stack:
+        develop = serving(served.project, run, env, "manage.py", "runserver", "--noreload")
+        serve = serving(served.project, run, production, "-m", "config.server")
+        yield {
+            "development": stack.enter_context(develop),
+            "production": stack.enter_context(serve),
+        }
+
+
+@pytest.fixture(params=["development", "production"])
+def site(request: pytest.FixtureRequest, policed: dict[str, Server]) -> Server:
+    """One of the two servers."""
+    return policed[request.param]
+
+
+def inline(page: Page, url: str) -> dict[str, Any]:
+    """Open a page; return what became of its inline parts, and what the console says about that."""
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.goto(url)
+    found: dict[str, Any] = {**page.evaluate("({...document.body.dataset})")}
+    if page.locator("div").count():
+        found["width"] = page.evaluate("getComputedStyle(document.querySelector('div')).width")
+    return found | {"said": [text for text in said if "Content Security Policy" in text]}
+
+
+def test_an_inline_script_or_style_is_blocked_and_the_console_says_so(
+    visitor: Visitor, site: Server
+) -> None:
+    found = inline(visitor().new_page(), f"{site.url}/inline/")
+    assert "ran" not in found
+    assert found["width"] != "7px"
+    assert len(found["said"]) == 2
+    assert {name for text in found["said"] for name in re.findall(r"\w+-src", text)} >= {
+        "script-src",
+        "style-src",
+    }
+
+
+def test_a_nonce_a_hash_and_a_relaxed_view_work_as_the_readme_says(
+    visitor: Visitor, site: Server
+) -> None:
+    page = visitor().new_page()
+    assert inline(page, f"{site.url}/nonce/") == {"ran": "1", "width": "7px", "said": []}
+    constant = inline(page, f"{site.url}/hash/")
+    assert (constant["hash"], constant["said"]) == ("1", [])
+    assert inline(page, f"{site.url}/relaxed/") == {"ran": "1", "width": "7px", "said": []}
+
+
+def test_development_and_production_have_one_policy(
+    visitor: Visitor, policed: dict[str, Server]
+) -> None:
+    page = visitor().new_page()
+    for path in ("/", "/inline/", "/relaxed/", "/admin/login/"):
+        answers = [page.goto(server.url + path) for server in policed.values()]
+        headers = [answer.headers["content-security-policy"] for answer in answers if answer]
+        first, second = (re.sub("'nonce-[^']+'", "a nonce", header) for header in headers)
+        assert first == second
+        assert ("a nonce" in first) == (path == "/admin/login/")  # Django's own pages use one
+
+
+@pytest.mark.parametrize(("path", "status"), [("/no/such/page/", 404), ("/fails/", 500)])
+def test_the_debug_pages_of_development_have_their_styles_and_scripts(
+    visitor: Visitor, policed: dict[str, Server], path: str, status: int
+) -> None:
+    page = visitor().new_page()
+    answer = page.goto(policed["development"].url + path)
+    assert answer is not None
+    assert answer.status == status
+    assert page.evaluate("violations") == []
+    summary = page.locator("#summary")
+    assert summary.evaluate("(node) => getComputedStyle(node).borderBottomStyle") == "solid"
+    if status == 500:  # a script hides the source around each line
+        assert page.locator("ol.pre-context").count()
+        assert not page.locator("ol.pre-context").first.is_visible()

@@ -1,7 +1,9 @@
 """What the variables of a generated project do, seen in a process that read them."""
 
 import json
+import re
 from pathlib import Path
+from tempfile import gettempdir
 
 import pytest
 
@@ -271,7 +273,10 @@ def test_an_empty_static_root_means_the_usual_one(tell, project: Path) -> None:
 
 TWO_TESTS = """
 import os, subprocess, sys, time
+from django.conf import settings
 from django.core.cache import caches
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
 from django.test import SimpleTestCase
 
 caches["default"].get("opened before a process is forked")
@@ -284,6 +289,8 @@ class First(SimpleTestCase):
             assert caches[name].get("process") in (None, os.getpid())
             caches[name].set("process", os.getpid(), None)
             assert caches[name].get("process") == os.getpid()
+        name = default_storage.save("upload.txt", ContentFile(b"an upload"))
+        assert default_storage.open(name).read() == b"an upload"
 
 
 class Second(First):
@@ -293,6 +300,9 @@ class Second(First):
             code = "from django.core.cache import cache; print(cache.get('name'))"
             command = [sys.executable, "manage.py", "shell", "--no-imports", "-c", code]
             assert subprocess.check_output(command, text=True).split() == ["test"]
+            code = "from django.conf import settings; print(settings.MEDIA_ROOT)"
+            said = subprocess.check_output([*command[:-1], code], text=True)
+            assert said.split() == [str(settings.MEDIA_ROOT)]
 """
 
 
@@ -306,7 +316,7 @@ class Second(First):
     ],
     ids=["pytest", "pytest -n", "manage.py test", "manage.py test --parallel"],
 )
-def test_the_caches_of_a_test_run_are_empty_and_its_own(
+def test_the_caches_of_a_test_run_are_empty_and_its_own_and_so_are_its_uploads(
     project: Path, run: Run, tmp_path: Path, command: str
 ) -> None:
     (tmp_path / "test_cache.py").write_text(TWO_TESTS, "utf-8")
@@ -314,7 +324,49 @@ def test_the_caches_of_a_test_run_are_empty_and_its_own(
     code = "from django.core.cache import cache; {}"
     shell = ["manage.py", "shell", "--no-imports", "-c"]
     run(python, *shell, code.format("cache.set('process', 1)"), cwd=project)
+    before = [*Path(gettempdir()).glob("test-media-*")]
     for _ in range(2):
         said = run(python, *command.format(tmp_path).split(), cwd=project)
         assert "OK" in said or "3 passed" in said
     assert "1" in run(python, *shell, code.format("print(cache.get('process'))"), cwd=project)
+    assert not (project / "media").exists()
+    assert [*Path(gettempdir()).glob("test-media-*")] == before
+
+
+def test_uploads_are_served_in_development_only_and_never_committed(
+    tell, project: Path, run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "a.txt").write_text("an upload")
+    code = "from django.test import Client\nfrom django.urls import is_valid_path"
+    env = {"MEDIA_ROOT": str(tmp_path)}
+    page = "b''.join(Client().get('/media/a.txt', headers={'host': 'example.com'})).decode()"
+    assert tell(page, code, DEBUG="1", **env) == "an upload"
+    assert tell("is_valid_path('/media/a.txt')", code, **env) is False
+    run("git", "init", "--quiet", cwd=tmp_path)
+    ignored = ["git", f"--git-dir={tmp_path}/.git", "--work-tree=.", "check-ignore"]
+    assert run(*ignored, "media/a.txt", cwd=project).strip() == "media/a.txt"
+
+
+def test_the_readme_shows_how_to_use_an_object_storage(project: Path, run: Run) -> None:
+    readme = (project / "README.md").read_text("utf-8")
+    (lines,) = re.findall(r"```python\n(    \"default\": .*?)```", readme, re.DOTALL)
+    code = f"""{SETUP}
+from django.core.files.storage import storages
+storage = storages.create_storage({{{lines}}}["default"])
+print(type(storage).__name__, storage.file_overwrite, storage.url("a.txt"))
+"""
+    python = [
+        "uv",
+        "run",
+        "--quiet",
+        "--no-sync",
+        "--with=django-storages[s3]",
+        "python",
+        "-c",
+        code,
+    ]
+    env = PRODUCTION | {"DJANGO_SETTINGS_MODULE": "config.settings"}
+    keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
+    kind, overwrite, url = run(*python, cwd=project, env=env | keys).split()
+    assert (kind, overwrite) == ("S3Storage", "False")
+    assert "a.txt?" in url

@@ -22,8 +22,6 @@ WHITENOISE_ROOT = BASE_DIR / "public"
 WHITENOISE_MAX_AGE = 77  # seconds
 ROOT_URLCONF = "shop.urls"
 INSTALLED_APPS += ["django.contrib.postgres", "shop"]
-SECURE_CSP["script-src"] = [CSP.SELF, CSP.NONCE]
-TEMPLATES[-1]["OPTIONS"]["context_processors"] += ["django.template.context_processors.csp"]
 """
 MODELS = '''"""Models that only PostgreSQL has."""
 

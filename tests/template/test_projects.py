@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import PAIRS, Bake, Run, clear, commit, wait_for
+from conftest import PAIRS, Bake, Run, clear, commit, serving, wait_for
 from processes import Terminal, working_in
 
 
@@ -42,6 +42,25 @@ def test_every_pair_of_answers_passes_the_tests_of_its_project(
 ) -> None:
     # A warning in the project's own code is an error here; in a project, packages may warn.
     run("make", "test", cwd=bake(**answers), env={"PYTEST_ADDOPTS": "-W error"})
+
+
+@pytest.mark.xdist_group("jinja2-asgi-granian")
+def test_a_change_of_the_code_restarts_the_asgi_server_of_development_and_an_upload_does_not(
+    bake: Bake, run: Run, clean_environment: dict[str, str]
+) -> None:
+    project = bake(template_engine="jinja2", interface="asgi", server="granian")
+    run("uv", "sync", "--quiet", cwd=project)
+    (project / "media").mkdir()
+    with serving(project, run, clean_environment, "-m", "config.server") as server:
+        (project / "media/upload.py").touch()
+        time.sleep(2)  # granian looks for changes 20 times a second
+        assert "Stopping worker" not in server.log.read_text()
+        (project / "core/views.py").touch()
+        deadline = time.monotonic() + 20
+        while "Stopping worker" not in server.log.read_text():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    (project / "media/upload.py").unlink()
 
 
 ORDERS = {

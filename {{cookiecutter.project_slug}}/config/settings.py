@@ -19,7 +19,7 @@ from djfast.env import (
     required,
     smtp,
 )
-from djfast.testing.run import is_test, run_id
+from djfast.testing.run import is_test, media_root, run_id
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -238,6 +238,7 @@ TEMPLATES: list[dict[str, Any]] = [
         "OPTIONS": {
             "context_processors": [
                 "django.contrib.messages.context_processors.messages",
+                "django.template.context_processors.csp",
                 "core.context.site",
             ],
             "environment": "config.jinja2.environment",
@@ -267,6 +268,7 @@ TEMPLATES: list[dict[str, Any]] = [
                 "djfast.cache.fragments",
             ],
             "context_processors": [
+                "django.template.context_processors.csp",
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
@@ -298,7 +300,9 @@ PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.ScryptPasswordHasher",
 ]
 
-# Only this site's own files run: a script that was injected into a page does not.
+# Only this site's own files run: a script that was injected into a page does not. Development has the
+# same policy, so its browser console shows what production blocks. A nonce is part of it where a page,
+# like those of the admin, uses one.
 SECURE_CSP = {
     "base-uri": [CSP.NONE],
     "default-src": [CSP.SELF],
@@ -306,7 +310,8 @@ SECURE_CSP = {
     "frame-ancestors": [CSP.NONE],
     "img-src": [CSP.SELF, "data:"],
     "object-src": [CSP.NONE],
-    "style-src": [CSP.SELF],
+    "script-src": [CSP.SELF, CSP.NONCE],
+    "style-src": [CSP.SELF, CSP.NONCE],
 }
 
 SECURE_HSTS_INCLUDE_SUBDOMAINS = https  # subdomains that use plain HTTP cannot be reached
@@ -375,7 +380,8 @@ MAILERS: dict[str, dict[str, Any]] = {
     }
 }
 
-MEDIA_ROOT = BASE_DIR / "media"  # uploads; README.md has the lines for object storage
+# Uploads; README.md has the lines for object storage.
+MEDIA_ROOT = media_root() if testing else BASE_DIR / (env.str("MEDIA_ROOT", "") or "media")
 MEDIA_URL = "/media/"
 
 ROOT_URLCONF = "config.urls"

@@ -49,6 +49,8 @@ def granian(options: Sequence[str]) -> Never:
     """
     host, port, workers = listen()
     reload = ["--reload", "--reload-ignore-dirs=.services"] if settings.DEBUG and asgi() else []
+    if reload and settings.MEDIA_ROOT:  # granian watches every file, gunicorn only Python's modules
+        reload.append(f"--reload-ignore-paths={Path(settings.MEDIA_ROOT).absolute()}")
     address = [f"--host={host}", f"--port={port}", f"--workers={workers}"]
     become("granian", "--factory", f"{__name__}:application", *address, *options, *reload)
 

@@ -6,12 +6,14 @@ For a query in a package, such as one of its templates, that frame is a middlewa
 """
 
 from collections.abc import Callable
+from functools import partial
 from inspect import iscoroutinefunction, markcoroutinefunction
 from traceback import walk_tb
 from typing import Any
 
 from django.http import HttpRequest
 from django.template import Node
+from django.urls import ResolverMatch
 from zeal.errors import ZealError
 
 
@@ -32,10 +34,24 @@ class NameMiddleware:
     def process_exception(self, request: HttpRequest, exception: Exception) -> None:
         """Add the names; the exception is raised all the same."""
         if isinstance(exception, ZealError):
-            names = [f"view {request.resolver_match._func_path}"] if request.resolver_match else []
+            names = [f"view {view_of(request.resolver_match)}"] if request.resolver_match else []
             if template := template_of(exception):
                 names.append(f"template {template}")
             exception.args = (f"{exception} Caused by {' and '.join(names)}.",)
+
+
+def view_of(match: ResolverMatch) -> str:
+    """Return the dotted path of a view: of a class, of a `ModelAdmin` with its method, of a function."""
+    view: Any = match.func
+    while isinstance(view, partial):
+        view = view.func
+    if owner := getattr(view, "model_admin", None):  # as the admin marks its views
+        return f"{type(owner).__module__}.{type(owner).__qualname__}.{view.__name__}"
+    # Django's class-based views, and those of Django REST framework.
+    view = getattr(view, "view_class", None) or getattr(view, "cls", None) or view
+    if not hasattr(view, "__qualname__"):  # an object that can be called, such as a feed
+        view = type(view)
+    return f"{view.__module__}.{view.__qualname__}"
 
 
 def template_of(exception: Exception) -> str:

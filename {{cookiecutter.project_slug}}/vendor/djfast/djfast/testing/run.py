@@ -1,17 +1,23 @@
-"""An id for each test run, as part of its cache keys: a run reads nothing that another one cached.
+"""What each test run has of its own: an id, as part of its cache keys, and a folder for uploads.
 
     prefix = "shop" + (f"-test-{run_id()}" if is_test() else "")
+    MEDIA_ROOT = media_root() if is_test() else BASE_DIR / "media"
 
 Under Django's runner each process has its own id, so caches are separate, as with LocMemCache.
 Under pytest, a worker of pytest-xdist shares its id with the servers and commands that its tests
 start.
 """
 
+import atexit
 import os
 import secrets
 import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
-VARIABLE = "DJFAST_TEST_RUN"  # in the environment of those commands
+# In the environment of those commands: the id, and the folder.
+VARIABLE = "DJFAST_TEST_RUN"
+MEDIA = "DJFAST_TEST_MEDIA"
 
 
 def is_test() -> bool:
@@ -33,6 +39,18 @@ def run_id() -> str:
     if VARIABLE not in os.environ or ("pytest" in sys.modules and not worker):
         os.environ[VARIABLE] = secrets.token_hex(4)
     return os.environ[VARIABLE] + worker
+
+
+def media_root() -> Path:
+    """Return the folder for what this run uploads, which is deleted when the run ends.
+
+    All processes of a run share it: a name that is taken gets another one, as in production.
+    """
+    if MEDIA not in os.environ:
+        folder = TemporaryDirectory(prefix="test-media-")
+        atexit.register(folder.cleanup)
+        os.environ[MEDIA] = folder.name
+    return Path(os.environ[MEDIA])
 
 
 def id_of_process() -> str:
